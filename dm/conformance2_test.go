@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: MIT
+
+package dm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/linuxblock/linuxblock/dm"
+)
+
+// The answers outgrow the first buffer; what is remembered serves the next.
+func testBigTable(t *testing.T, e *env) {
+	var tab dm.Table
+	for i := range 600 {
+		tab = tab.Append(8, dm.Linear{Device: e.disks[i%2], Offset: dm.Sectors(8 * i)})
+	}
+	e.create(t, "big", tab, dm.CreateOptions{})
+	for range 2 {
+		got, err := e.c.Table(context.Background(), e.name("big"), dm.StatusOptions{})
+		if err != nil || len(got) != len(tab) || got.Length() != tab.Length() {
+			t.Fatalf("%d of %d segments, %v", len(got), len(tab), err)
+		}
+		for i, s := range got {
+			if l, ok := s.Target.(dm.Linear); !ok || l.Offset != dm.Sectors(8*i) {
+				t.Fatalf("segment %d: %v", i, s)
+			}
+		}
+	}
+	deps, err := e.c.Deps(context.Background(), e.name("big"), false)
+	if err != nil || len(deps) != 2 {
+		t.Errorf("deps %v %v", deps, err)
+	}
+	e.remove(t, e.name("big"))
+}
+
+func testLongList(t *testing.T, e *env) {
+	ctx := context.Background()
+	pad := strings.Repeat("x", 100)
+	const n = 300
+	for i := range n {
+		e.create(t, fmt.Sprintf("%03d-%s", i, pad), nil, dm.CreateOptions{UUID: dm.UUID(fmt.Sprintf("%s%s%d", e.prefix, pad, i))})
+	}
+	list, err := e.c.List(ctx, dm.ListOptions{NamePrefix: e.prefix})
+	if err != nil || len(list) != n {
+		t.Fatalf("%d of %d devices, %v", len(list), n, err)
+	}
+	for i, l := range list {
+		if l.Name != e.name(fmt.Sprintf("%03d-%s", i, pad)) || l.UUID != dm.UUID(fmt.Sprintf("%s%s%d", e.prefix, pad, i)) {
+			t.Fatalf("entry %d: %+v", i, l)
+		}
+	}
+	for _, l := range list {
+		e.remove(t, l.Dev)
+	}
+}
+
+func testTargets(t *testing.T, e *env) {
+	ctx := context.Background()
+	versions, err := e.c.Versions(ctx)
+	if err != nil || versions["linear"].Major != 1 || versions["error"].Major != 1 {
+		t.Errorf("%v %v", versions, err)
+	}
+	if e.c.Version().AtLeast(4, 41) {
+		if v, err := e.c.TargetVersion(ctx, "snapshot"); err != nil || v.Major != 1 {
+			t.Errorf("%v %v", v, err)
+		}
+		_, err = e.c.TargetVersion(ctx, "no-such")
+		wantErr(t, err, fs.ErrNotExist, "no such target")
+	}
+	_, err = e.c.TargetVersion(ctx, "a-name-of-sixteen")
+	wantErr(t, err, dm.ErrBadName)
+}
+
+// What the kernel prints can be parsed, is typed, prints the same, and can
+// be loaded again.
+func testTableRoundTrip(t *testing.T, e *env) {
+	ctx := context.Background()
+	d := e.disks
+	for i, text := range []string{
+		"0 1024 linear " + d[0] + " 8",
+		"0 2048 striped 2 16 " + d[0] + " 0 " + d[1] + " 32",
+		"0 8 zero\n8 8 error",
+		"0 1024 delay " + d[0] + " 0 5",
+		"0 1024 delay " + d[0] + " 0 5 " + d[1] + " 8 6",
+		"0 1024 delay " + d[0] + " 0 5 " + d[1] + " 8 6 " + d[2] + " 16 7",
+		"0 1024 flakey " + d[0] + " 0 5 0",
+		"0 1024 flakey " + d[0] + " 0 5 1 1 drop_writes",
+		"0 1024 flakey " + d[0] + " 0 5 1 1 error_writes",
+		"0 1024 flakey " + d[0] + " 0 5 1 5 corrupt_bio_byte 32 r 1 0",
+		"0 1024 flakey " + d[0] + " 0 5 1 6 drop_writes corrupt_bio_byte 32 r 255 32",
+		"0 1024 snapshot-origin " + d[0],
+		"0 1024 snapshot " + d[0] + " " + d[1] + " N 8",
+		"0 1024 snapshot " + d[0] + " " + d[1] + " P 16",
+		// A COW device that has a header keeps its own chunk size; hence a fresh one.
+		"0 1024 snapshot " + d[0] + " " + d[3] + " PO 32 2 discard_zeroes_cow discard_passdown_origin",
+	} {
+		tab := e.table(t, "%s", text)
+		info := e.create(t, "t", tab, dm.CreateOptions{})
+		printed, err := e.c.Table(ctx, info.Dev, dm.StatusOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j, s := range printed {
+			if _, raw := s.Target.(dm.Raw); raw {
+				t.Errorf("%d: the kernel's %q was not understood", i, s)
+			}
+			if s.Target.TargetType() != tab[j].Target.TargetType() || s.Length != tab[j].Length {
+				t.Errorf("%d: %v, loaded %v", i, s, tab[j])
+			}
+		}
+		// The same text but for the devices, which the kernel prints as numbers.
+		if a, b := blind(printed.Format()), blind(tab.Format()); a != b {
+			t.Errorf("%d: printed %q, loaded %q", i, a, b)
+		}
+		if _, err := e.c.Reload(ctx, info.Dev, printed, dm.ReloadOptions{}); err != nil {
+			t.Errorf("%d: what the kernel printed can't be loaded: %v", i, err)
+		}
+		again, err := e.c.Table(ctx, info.Dev, dm.StatusOptions{})
+		if err != nil || !again.Equal(printed) {
+			t.Errorf("%d: printed %q, then %q", i, printed, again)
+		}
+		status, err := e.c.Status(ctx, info.Dev, dm.StatusOptions{})
+		if err != nil || len(status) != len(tab) {
+			t.Errorf("%d: status %v %v", i, status, err)
+		}
+		for _, s := range status {
+			var back fmt.Stringer
+			switch s.Type {
+			case "striped":
+				back, err = dm.ParseStripedStatus(s.Text)
+			case "delay":
+				back, err = dm.ParseDelayStatus(s.Text)
+			case "snapshot":
+				back, err = dm.ParseSnapshotStatus(s.Text)
+			default:
+				if strings.TrimSpace(s.Text) != "" {
+					t.Errorf("%d: status of %s is %q", i, s.Type, s.Text)
+				}
+				continue
+			}
+			if err != nil || back.String() != strings.TrimSpace(s.Text) {
+				t.Errorf("%d: %q came back as %v, %v", i, s.Text, back, err)
+			}
+		}
+		e.remove(t, info.Dev)
+	}
+}
+
+// blind takes the devices out of a table.
+func blind(text string) string {
+	w := strings.Fields(text)
+	for i, s := range w {
+		if strings.HasPrefix(s, "/dev/") || strings.Contains(s, ":") {
+			w[i] = "DEV"
+		}
+	}
+	return strings.Join(w, " ")
+}
+
+func testSnapshot(t *testing.T, e *env) {
+	ctx := context.Background()
+	zero := func(n string) { // the first chunk of a COW device must not look like a header
+		f := e.rw(t, e.name(n))
+		defer f.Close()
+		if _, err := f.WriteAt(make([]byte, 8192), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := e.create(t, "base", e.table(t, "0 4096 linear %s 0", e.disks[0]), dm.CreateOptions{})
+	cow := e.create(t, "cow", e.table(t, "0 4096 linear %s 0", e.disks[1]), dm.CreateOptions{})
+	zero("cow")
+	origin := e.create(t, "origin", e.table(t, "0 4096 snapshot-origin %s", base.Dev), dm.CreateOptions{})
+	f := e.rw(t, origin.Name)
+	old := pattern(8192, 1)
+	if _, err := f.WriteAt(old, 0); err != nil {
+		t.Fatal(err)
+	}
+	// The origin is suspended while the snapshot comes to life.
+	var snap dm.Info
+	if err := e.c.Suspend(ctx, origin.Dev, dm.SuspendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	snap = e.create(t, "snap", e.table(t, "0 4096 snapshot %s %s P 8", base.Dev, cow.Dev), dm.CreateOptions{})
+	if _, err := e.c.Resume(ctx, origin.Dev, dm.ResumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	status := func(d dm.Dev) dm.SnapshotStatus {
+		t.Helper()
+		list, err := e.c.Status(ctx, d, dm.StatusOptions{})
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		s, err := dm.ParseSnapshotStatus(list[0].Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := status(snap.Dev); s != (dm.SnapshotStatus{Used: 16, Total: 4096, Metadata: 16}) {
+		t.Errorf("fresh: %+v", s)
+	}
+	if _, err := f.WriteAt(pattern(4096, 2), 0); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(snap.Dev); s != (dm.SnapshotStatus{Used: 24, Total: 4096, Metadata: 16}) {
+		t.Errorf("one chunk: %+v", s)
+	}
+	g := e.rw(t, snap.Name)
+	got := make([]byte, len(old))
+	if _, err := g.ReadAt(got, 0); err != nil || string(got) != string(old) {
+		t.Errorf("the snapshot lost the old data: %v", err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e.remove(t, snap.Dev)
+	// Merge: the origin's table becomes snapshot-merge.
+	if _, err := e.c.Reload(ctx, origin.Dev, e.table(t, "0 4096 snapshot-merge %s %s P 8", base.Dev, cow.Dev), dm.ReloadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for !status(origin.Dev).Merged() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not merged: %+v", status(origin.Dev))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	f = e.rw(t, origin.Name)
+	if _, err := f.ReadAt(got, 0); err != nil || string(got) != string(old) {
+		t.Errorf("the merge did not bring the old data back: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.c.Reload(ctx, origin.Dev, e.table(t, "0 4096 snapshot-origin %s", base.Dev), dm.ReloadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	e.remove(t, origin.Dev, cow.Dev, base.Dev)
+}
+
+func testMessages(t *testing.T, e *env) {
+	ctx := context.Background()
+	n := e.name("m")
+	e.create(t, "m", e.table(t, "0 1024 linear %s 0", e.disks[0]), dm.CreateOptions{})
+	if out, err := e.c.Message(ctx, n, 0, "@stats_create - /4 2 precise_timestamps histogram:10,20 prog aux"); err != nil || strings.TrimSpace(out) != "0" {
+		t.Errorf("create: %q %v", out, err)
+	}
+	if out, err := e.c.Message(ctx, n, 0, "@stats_list prog"); err != nil || strings.TrimSpace(out) != "0: 0+1024 256 prog aux precise_timestamps histogram:10,20" {
+		t.Errorf("list: %q %v", out, err)
+	}
+	if out, err := e.c.Message(ctx, n, 0, "@stats_print 0"); err != nil || len(strings.Split(strings.TrimSpace(out), "\n")) != 4 {
+		t.Errorf("print: %q %v", out, err)
+	}
+	_, err := e.c.Message(ctx, n, 0, "@stats_print 77")
+	wantErr(t, err, fs.ErrNotExist)
+	if out, err := e.c.Message(ctx, n, 0, "@stats_delete 0"); err != nil || out != "" {
+		t.Errorf("delete: %q %v", out, err)
+	}
+	for _, tt := range []struct {
+		sector dm.Sectors
+		text   string
+	}{{0, "hello world"}, {4096, "hello"}, {0, "@stats_create - 4 123"}} {
+		_, err := e.c.Message(ctx, n, tt.sector, tt.text)
+		var de *dm.Error
+		if !errors.As(err, &de) || de.Code != 22 {
+			t.Errorf("%q: %v", tt.text, err)
+		}
+	}
+	if _, err := e.c.Message(ctx, n, 0, ""); err == nil {
+		t.Error("empty message")
+	}
+	e.remove(t, n)
+}
+
+func testEvents(t *testing.T, e *env) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	pre := e.create(t, "pre", e.table(t, "0 8 zero"), dm.CreateOptions{})
+	seen := make(chan dm.Event, 100)
+	ended := make(chan error, 1)
+	sctx, stop := context.WithCancel(ctx)
+	ready := make(chan struct{})
+	go func() {
+		for ev, err := range e.c.Events(sctx, dm.EventOptions{Initial: true}) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			if !strings.HasPrefix(string(ev.Name)+string(ev.OldName), e.prefix) {
+				continue
+			}
+			if ev.Initial {
+				close(ready)
+			}
+			seen <- ev
+		}
+		ended <- nil
+	}()
+	want := func(kind dm.EventKind, name dm.Name) dm.Event {
+		t.Helper()
+		select {
+		case ev := <-seen:
+			if ev.Kind != kind || ev.Name != name {
+				t.Fatalf("event %v %+v, want %v of %s", ev.Kind, ev, kind, name)
+			}
+			return ev
+		case <-ctx.Done():
+			t.Fatalf("no event %v of %s", kind, name)
+		}
+		panic("unreachable")
+	}
+	if ev := want(dm.Created, pre.Name); !ev.Initial || ev.Dev != pre.Dev {
+		t.Errorf("%+v", ev)
+	}
+	<-ready
+	a := e.create(t, "a", e.table(t, "0 8 zero"), dm.CreateOptions{UUID: dm.UUID(e.prefix + "ev")})
+	if ev := want(dm.Created, a.Name); ev.Dev != a.Dev || ev.UUID != a.UUID {
+		t.Errorf("%+v", ev)
+	}
+	if err := e.c.Rename(ctx, a.Dev, e.name("b"), dm.RenameOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if ev := want(dm.Renamed, e.name("b")); ev.OldName != a.Name {
+		t.Errorf("%+v", ev)
+	}
+	e.remove(t, a.Dev)
+	want(dm.Removed, e.name("b"))
+	// A reader that stops is no obstacle to others.
+	for range e.c.Events(ctx, dm.EventOptions{Initial: true}) {
+		break
+	}
+	e.remove(t, pre.Dev)
+	want(dm.Removed, pre.Name)
+	stop()
+	start := time.Now()
+	select {
+	case err := <-ended:
+		wantErr(t, err, context.Canceled)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream did not end")
+	}
+	t.Logf("cancelled after %v", time.Since(start))
+}
+
+func testWaitEvent(t *testing.T, e *env) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	a := e.create(t, "w", e.table(t, "0 8 zero"), dm.CreateOptions{})
+	type answer struct {
+		info   dm.Info
+		status []dm.Status
+		err    error
+	}
+	wait := func(ctx context.Context, ref dm.Ref, nr uint32) chan answer {
+		ch := make(chan answer, 1)
+		go func() {
+			i, s, err := e.c.WaitEvent(ctx, ref, nr)
+			ch <- answer{i, s, err}
+		}()
+		return ch
+	}
+	// One that has happened already.
+	if r := <-wait(ctx, a.Dev, a.EventNr+5); r.err != nil || r.info.EventNr != a.EventNr || len(r.status) != 1 || r.status[0].Type != "zero" {
+		t.Errorf("%+v", r)
+	}
+	ch := wait(ctx, a.Dev, a.EventNr)
+	time.Sleep(20 * time.Millisecond)
+	if err := e.c.Rename(ctx, a.Dev, e.name("w2"), dm.RenameOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-ch; r.err != nil || r.info.EventNr != a.EventNr+1 || r.info.Name != e.name("w2") {
+		t.Errorf("%+v", r)
+	}
+	short, cancelShort := context.WithTimeout(ctx, 30*time.Millisecond)
+	defer cancelShort()
+	r := <-wait(short, a.Dev, a.EventNr+1)
+	wantErr(t, r.err, context.DeadlineExceeded)
+	ch = wait(ctx, a.Dev, a.EventNr+1)
+	time.Sleep(20 * time.Millisecond)
+	e.remove(t, a.Dev)
+	wantErr(t, (<-ch).err, fs.ErrNotExist)
+}
+
+func testReadOnly(t *testing.T, e *env) {
+	ctx := context.Background()
+	i := e.create(t, "ro", e.table(t, "0 1024 linear %s 0", e.disks[0]), dm.CreateOptions{ReadOnly: true})
+	if !i.ReadOnly || !e.info(t, i.Dev).ReadOnly {
+		t.Errorf("%+v", i)
+	}
+	if i, err := e.c.Reload(ctx, i.Dev, e.table(t, "0 1024 linear %s 0", e.disks[0]), dm.ReloadOptions{}); err != nil || i.ReadOnly {
+		t.Errorf("%+v %v", i, err)
+	}
+	e.remove(t, i.Dev)
+}
+
+func testMinor(t *testing.T, e *env) {
+	i := e.create(t, "m", e.table(t, "0 8 zero"), dm.CreateOptions{Minor: new(uint32(777))})
+	if i.Dev.Minor != 777 {
+		t.Errorf("%+v", i)
+	}
+	_, err := e.c.Create(context.Background(), e.name("m2"), nil, dm.CreateOptions{Minor: new(uint32(777))})
+	wantErr(t, err, fs.ErrExist)
+	_, err = e.c.Create(context.Background(), e.name("m2"), nil, dm.CreateOptions{Minor: new(uint32(1 << 20))})
+	wantErr(t, err, dm.ErrBadName)
+	e.remove(t, i.Dev)
+}
+
+func testGeometry(t *testing.T, e *env) {
+	ctx := context.Background()
+	i := e.create(t, "g", e.table(t, "0 1024 zero"), dm.CreateOptions{})
+	if err := e.c.SetGeometry(ctx, i.Dev, dm.Geometry{Cylinders: 1, Heads: 2, Sectors: 32}); err != nil {
+		t.Error(err)
+	}
+	if err := e.c.SetGeometry(ctx, i.Dev, dm.Geometry{Cylinders: 1, Heads: 2, Sectors: 32, Start: 99999}); err == nil {
+		t.Error("a start beyond the geometry was taken")
+	}
+	e.remove(t, i.Dev)
+}
+
+// Cancelled at any moment, a call leaves the device as it was, or gone.
+func testCancelled(t *testing.T, e *env) {
+	ctx := context.Background()
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := e.c.Create(done, e.name("x"), e.table(t, "0 8 zero"), dm.CreateOptions{})
+	wantErr(t, err, context.Canceled)
+	rounds := 1000
+	if testing.Short() {
+		rounds = 100
+	}
+	keep := e.create(t, "keep", e.table(t, "0 64 zero"), dm.CreateOptions{})
+	var cancelled, finished int
+	for i := range rounds {
+		cctx, cancel := context.WithCancel(ctx)
+		timer := time.AfterFunc(time.Duration(rand.IntN(3000))*time.Microsecond, cancel)
+		var err error
+		switch i % 4 {
+		case 0:
+			if _, err = e.c.Create(cctx, e.name("c"), e.table(t, "0 8 zero"), dm.CreateOptions{}); err == nil {
+				err = e.c.Remove(cctx, e.name("c"), dm.RemoveOptions{Retries: 5})
+			}
+		case 1:
+			_, err = e.c.Reload(cctx, keep.Dev, e.table(t, "0 64 linear %s %d", e.disks[0], i%64), dm.ReloadOptions{})
+		case 2:
+			if err = e.c.Suspend(cctx, keep.Dev, dm.SuspendOptions{}); err == nil {
+				_, err = e.c.Resume(ctx, keep.Dev, dm.ResumeOptions{})
+			}
+		case 3:
+			err = e.c.WhileSuspended(cctx, []dm.Ref{keep.Dev}, dm.GuardOptions{}, func(context.Context) error { return nil })
+		}
+		timer.Stop()
+		cancel()
+		switch {
+		case err == nil:
+			finished++
+		case errors.Is(err, context.Canceled):
+			cancelled++
+		default:
+			t.Fatalf("round %d: %v", i, err)
+		}
+		// What was given up is finished in the background.
+		deadline := time.Now().Add(20 * time.Second)
+		for {
+			info, err := e.c.Info(ctx, keep.Dev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !info.Suspended && !info.InactiveTable {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("round %d left %+v", i, info)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if i%4 == 0 {
+			e.c.Remove(ctx, e.name("c"), dm.RemoveOptions{Retries: 5}) // made before it was cancelled
+		}
+	}
+	t.Logf("%d cancelled, %d finished", cancelled, finished)
+	e.remove(t, keep.Dev)
+}
+
+func testClosed(t *testing.T, e *env) {
+	ctx := context.Background()
+	c := e.open(t)
+	ended := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		first := true
+		var last error
+		for _, err := range c.Events(ctx, dm.EventOptions{Initial: true}) {
+			if first {
+				close(started)
+				first = false
+			}
+			last = err
+		}
+		ended <- last
+	}()
+	i := e.create(t, "z", e.table(t, "0 8 zero"), dm.CreateOptions{})
+	<-started
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	wantErr(t, <-ended, dm.ErrClosed)
+	_, err := c.Info(ctx, i.Dev)
+	wantErr(t, err, dm.ErrClosed)
+	_, err = c.Create(ctx, e.name("zz"), nil, dm.CreateOptions{})
+	wantErr(t, err, dm.ErrClosed)
+	e.remove(t, i.Dev)
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+
+package dm_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/linuxblock/linuxblock/dm"
+	"github.com/linuxblock/linuxblock/internal/blockdev"
+	"github.com/linuxblock/linuxblock/internal/vmtest"
+)
+
+// kernelDriver is the conformance suite's view of the real kernel.
+func kernelDriver(t *testing.T) *driver {
+	t.Helper()
+	vmtest.Require(t, "dm-mod", "dm-snapshot", "dm-flakey", "dm-delay", "dm-zero", "brd")
+	return &driver{
+		disks: vmtest.RAMDisks(t, 4),
+		open: func(t *testing.T, opts ...dm.Option) *dm.Client {
+			t.Helper()
+			c, err := dm.Open(context.Background(), opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		},
+		hold: func(t *testing.T, name dm.Name) func() {
+			t.Helper()
+			f := openNode(t, name, blockdev.Options{})
+			return func() { f.Close() }
+		},
+		rw: func(t *testing.T, name dm.Name) rwDevice {
+			t.Helper()
+			return openNode(t, name, blockdev.Options{Write: true, Direct: true})
+		},
+	}
+}
+
+// openNode opens the kernel's own node of a device.
+func openNode(t *testing.T, name dm.Name, o blockdev.Options) *blockdev.Device {
+	t.Helper()
+	ctx := context.Background()
+	c, err := dm.Open(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	info, err := c.Info(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := blockdev.Open(info.Dev.Path(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestKernelConformance(t *testing.T) { runConformance(t, kernelDriver(t)) }
+
+func TestKernelConformanceUnderUdev(t *testing.T) {
+	d := kernelDriver(t)
+	vmtest.StartUdevd(t)
+	runConformance(t, d)
+}

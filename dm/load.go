@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+
+package dm
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/linuxblock/linuxblock/internal/dmwire"
+	"github.com/linuxblock/linuxblock/internal/kmsg"
+)
+
+// explained makes a changing ioctl and adds the kernel's own reason from its
+// log to an error. secret is kept out of the reason.
+func (c *Client) explained(r request, secret []string, decode func(*dmwire.Header, []byte) error) error {
+	reason := c.host.listen()
+	release := c.host.pin()
+	err := c.ioctl(r, decode)
+	tid := release()
+	var e *Error
+	if err == nil || errors.As(err, &e) || errors.Is(err, ErrClosed) || errors.Is(err, ErrBadName) {
+		reason(kmsg.Subject{})
+		return err
+	}
+	s := kmsg.Subject{Name: r.name, TID: tid}
+	switch ref := r.ref.(type) {
+	case Dev:
+		s.Dev = ref.String()
+	case nil:
+	default:
+		// The log names devices by number. A device that is not there has
+		// none, and no reason either.
+		if info, err := c.info(ref); err == nil {
+			s.Dev, s.Name = info.Dev.String(), info.Name.String()
+		} else if n, ok := ref.(Name); ok {
+			s.Name = string(n)
+		}
+	}
+	out := fail("", nil, err).(*Error)
+	out.Detail = redactText(reason(s), secret)
+	return out
+}
+
+// checkDevices refuses a table that the kernel would take and then not be
+// able to run: a device that is too small, one that is missing, or the
+// device itself. On a running device the kernel checks sizes only when the
+// table goes live, after the suspend; a table that maps its own device can
+// never be removed.
+func (c *Client) checkDevices(t Table, self Dev) error {
+	if c.host.system == nil {
+		return nil
+	}
+	for i, s := range t {
+		m, ok := s.Target.(Mapper)
+		if !ok {
+			continue
+		}
+		for _, x := range m.Extents(s.Length) {
+			major, minor, size, err := c.host.system.BlockDevice(x.Device)
+			name := s.Target.TargetType()
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return &Error{Code: enodev, Detail: "segment " + num(i) + " (" + name + "): device " + x.Device, Err: err}
+			case err != nil:
+				// Not ours to judge: the kernel may see what we can't.
+				continue
+			}
+			dev := Dev{major, minor}
+			if !self.IsZero() {
+				if dev == self {
+					return badTable("segment %d (%s): %s is the device itself", i, name, x.Device)
+				}
+				if dev.Major == self.Major && c.stands(dev, self, map[Dev]bool{}) {
+					return badTable("segment %d (%s): %s stands on the device itself", i, name, x.Device)
+				}
+			}
+			if end := x.Start + x.Length; x.Length > 0 && (end > Sectors(size) || end < x.Start) {
+				return badTable("segment %d (%s): wants sectors %d to %d of %s, which has %d",
+					i, name, uint64(x.Start), uint64(end), x.Device, size)
+			}
+		}
+	}
+	return nil
+}
+
+// stands reports whether dev maps base, through however many devices.
+func (c *Client) stands(dev, base Dev, seen map[Dev]bool) bool {
+	if seen[dev] {
+		return false
+	}
+	seen[dev] = true
+	deps, err := c.deps(dev, false)
+	if err != nil {
+		return false
+	}
+	for _, d := range deps {
+		if d == base || d.Major == base.Major && c.stands(d, base, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// LoadOptions change Load; the zero value loads a writable table.
+type LoadOptions struct {
+	ReadOnly bool // the device becomes read-only when the table goes live
+}
+
+// Load puts a table into the inactive slot of a device (DM_TABLE_LOAD). It
+// takes effect with Resume; [Client.Reload] does both, safely. The table is
+// checked first, also against the sizes of the devices it maps.
+func (c *Client) Load(ctx context.Context, ref Ref, t Table, opts LoadOptions) error {
+	if err := t.Validate(); err != nil {
+		return fail("load", ref, err)
+	}
+	return run0(ctx, c, "load", ref, func(context.Context) error {
+		info, err := c.info(ref)
+		if err != nil {
+			return err
+		}
+		if err := c.checkDevices(t, info.Dev); err != nil {
+			return err
+		}
+		_, err = c.load(ref, t, opts.ReadOnly)
+		return err
+	})
+}
+
+func (c *Client) load(ref Ref, t Table, readOnly bool) (info Info, err error) {
+	specs := t.specs()
+	secret := secretsOf(t)
+	r := request{
+		cmd: dmwire.CmdLoad, ref: ref, targets: uint32(len(specs)),
+		size: dmwire.SpecsSize(specs), secret: len(secret) > 0,
+		put: func(b []byte) error { return dmwire.PutLoad(b, specs) },
+	}
+	if readOnly {
+		r.flags |= dmwire.ReadOnly
+	}
+	if r.size > dmwire.MaxBuffer-dmwire.HeaderSize {
+		return info, badTable("%d bytes, the kernel takes %d", r.size, dmwire.MaxBuffer)
+	}
+	err = c.explained(r, secret, func(h *dmwire.Header, _ []byte) error {
+		info = infoOf(h)
+		return nil
+	})
+	return info, err
+}
+
+// Clear drops the table in the inactive slot (DM_TABLE_CLEAR).
+func (c *Client) Clear(ctx context.Context, ref Ref) error {
+	return run0(ctx, c, "clear", ref, func(context.Context) error { return c.clear(ref) })
+}
+
+func (c *Client) clear(ref Ref) error {
+	return c.explained(request{cmd: dmwire.CmdClear, ref: ref}, nil, nil)
+}
+
+// SuspendOptions change how a device is suspended.
+type SuspendOptions struct {
+	NoFlush    bool // leave queued I/O where it is instead of writing it out
+	SkipLockFS bool // don't freeze the file system on the device
+}
+
+func (o SuspendOptions) flags() (f dmwire.Flags) {
+	if o.NoFlush {
+		f |= dmwire.NoFlush
+	}
+	if o.SkipLockFS {
+		f |= dmwire.SkipLockFS
+	}
+	return f
+}
+
+func (c *Client) suspend(ref Ref, o SuspendOptions) error {
+	return c.explained(request{
+		cmd: dmwire.CmdSuspend, ref: ref, retries: true,
+		flags: dmwire.Suspend | o.flags(),
+	}, nil, nil)
+}
+
+// resume runs the device, with the inactive table if there is one. When the
+// kernel refuses that table it throws it away and leaves the device
+// suspended on the old one: then it is resumed again on that.
+func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (info Info, err error) {
+	eventNr, answered := u.expect()
+	r := request{cmd: dmwire.CmdSuspend, ref: ref, retries: true, flags: o.flags(), eventNr: eventNr}
+	if readOnly {
+		r.flags |= dmwire.ReadOnly
+	}
+	generated := false
+	err = c.explained(r, nil, func(h *dmwire.Header, _ []byte) error {
+		info, generated = infoOf(h), h.Flags&dmwire.UeventGenerated != 0
+		return nil
+	})
+	answered(generated)
+	if err == nil {
+		return info, nil
+	}
+	now, ierr := c.info(ref)
+	if ierr != nil || !now.Suspended || !now.ActiveTable {
+		return now, err
+	}
+	eventNr, answered = u.expect()
+	generated = false
+	again := c.ioctl(request{cmd: dmwire.CmdSuspend, ref: now.Dev, retries: true, eventNr: eventNr}, func(h *dmwire.Header, _ []byte) error {
+		info, generated = infoOf(h), h.Flags&dmwire.UeventGenerated != 0
+		return nil
+	})
+	answered(generated)
+	if again != nil {
+		return now, detail(err, "the device is left suspended: "+again.Error())
+	}
+	return info, detail(err, "the device runs on its old table")
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+
+package dm
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/linuxblock/linuxblock/internal/dmwire"
+	"github.com/linuxblock/linuxblock/internal/runfile"
+	"github.com/linuxblock/linuxblock/internal/udev"
+)
+
+// Leftover is something that a killed process left half done.
+type Leftover struct {
+	PID  int
+	What string // "create", "reload", "suspend" or "cookie"
+	Name Name   // of the device
+	UUID UUID
+	Dev  Dev    // zero when the process died before it learnt it
+	Key  string // of a cookie's semaphore
+	// Action is what was done, or would be done: "removed", "resumed",
+	// "inactive table dropped", "destroyed"; empty when nothing is left of
+	// it.
+	Action string
+	Err    error // why it could not be done; the entry is kept
+}
+
+// String says what was found and done.
+func (l Leftover) String() string {
+	s := l.What + " " + string(l.Name)
+	if l.What == "cookie" {
+		s = "cookie " + l.Key
+	}
+	s += " of process " + strconv.Itoa(l.PID)
+	switch {
+	case l.Err != nil:
+		return s + ": " + l.Err.Error()
+	case l.Action != "":
+		return s + ": " + l.Action
+	}
+	return s + ": nothing left"
+}
+
+// RecoverOptions change Recover.
+type RecoverOptions struct {
+	DryRun bool // only list
+}
+
+// grace is how long a device must look abandoned when the process that made
+// it died before it could note which one it is. Others make a device and
+// load its table within milliseconds.
+const grace = time.Second
+
+// Recover cleans up after processes of this library that were killed: it
+// reads the run files whose process, told by its pid and its start time, is
+// gone, and
+//
+//   - removes devices that were being made, unless somebody has them open;
+//   - drops the table that a killed reload left in the inactive slot;
+//   - resumes devices that were suspended, on the table they had;
+//   - destroys the semaphores of udev cookies.
+//
+// Nothing else is touched: a device is taken for the one in the run file
+// only if its number, its uuid and the kernel's disk sequence number (Linux
+// 5.15) agree. Run files of another pid namespace are left alone, because
+// whether their process lives can't be told from here; those from before
+// the last boot are deleted.
+func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, error) {
+	if c.host.run == nil || c.host.run.dir == "" {
+		return nil, nil
+	}
+	return run(ctx, c, "recover", nil, func(ctx context.Context) ([]Leftover, error) {
+		found, err := runfile.Scan(c.host.run.dir, "dm")
+		if err != nil {
+			return nil, err
+		}
+		defer found.Close()
+		var all []Leftover
+		for _, dead := range found.Dead {
+			failed := false
+			for _, left := range dead.Open {
+				if dead.OtherBoot {
+					break
+				}
+				if err := ctx.Err(); err != nil {
+					return all, err
+				}
+				l := c.recoverOne(ctx, dead, left, opts.DryRun)
+				all = append(all, l)
+				if l.Err != nil {
+					failed = true
+				} else if !opts.DryRun {
+					dead.End(left.ID)
+				}
+			}
+			if !failed && !opts.DryRun {
+				if err := dead.Remove(); err != nil {
+					return all, err
+				}
+			}
+		}
+		return all, nil
+	})
+}
+
+func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfile.Left, dry bool) Leftover {
+	l := Leftover{
+		PID: dead.Owner.PID, What: left.Get("what"),
+		Name: Name(left.Get("name")), UUID: UUID(left.Get("uuid")), Key: left.Get("key"),
+	}
+	if s := left.Get("dev"); s != "" {
+		l.Dev, l.Err = ParseDev(s)
+	}
+	if l.Err != nil {
+		return l
+	}
+	if l.What == "cookie" {
+		c.recoverCookie(&l, left, dry)
+		return l
+	}
+	info, ok := c.identify(ctx, l, left)
+	if !ok {
+		return l
+	}
+	switch l.What {
+	case "create":
+		if info.Open > 0 {
+			// Whoever opened it took it for finished.
+			l.Err = &Error{Op: "recover", Object: string(info.Name), Detail: "the device is open", Err: ErrBusy}
+			return l
+		}
+		l.Action = "removed"
+		if !dry {
+			l.Err = c.remove(ctx, info.Dev, RemoveOptions{Retries: 5})
+		}
+	case "reload":
+		c.recoverReload(ctx, &l, info, left, dry)
+	case "suspend":
+		if info.Suspended {
+			l.Action = "resumed"
+			if !dry {
+				l.Err = c.recoverSuspended(ctx, info)
+			}
+		}
+	default:
+		l.Err = &Error{Op: "recover", Object: l.What, Detail: "unknown entry"}
+	}
+	return l
+}
+
+// identify finds the device of an entry, if it is still the same one.
+func (c *Client) identify(ctx context.Context, l Leftover, left runfile.Left) (Info, bool) {
+	if l.Dev.IsZero() {
+		return c.identifyUnborn(ctx, l)
+	}
+	info, err := c.info(l.Dev)
+	if err != nil || info.UUID != l.UUID {
+		return Info{}, false
+	}
+	if want := left.Get("diskseq"); want != "" {
+		seq, err := c.host.sysfs.DiskSeq(l.Dev.Major, l.Dev.Minor)
+		return info, err == nil && strconv.FormatUint(seq, 10) == want
+	}
+	// Before Linux 5.15 the name has to serve: a device that was renamed
+	// since is left alone.
+	return info, info.Name == l.Name
+}
+
+// identifyUnborn looks for a device whose maker died between the creation
+// and the note of its number. Another program may have made one of that
+// name meanwhile; but nobody leaves a device without any table for long.
+func (c *Client) identifyUnborn(ctx context.Context, l Leftover) (Info, bool) {
+	bare := func() (Info, bool) {
+		info, err := c.info(l.Name)
+		return info, err == nil && info.UUID == l.UUID && info.Open == 0 && info.EventNr == 0 &&
+			!info.ActiveTable && !info.InactiveTable
+	}
+	first, ok := bare()
+	if !ok {
+		return Info{}, false
+	}
+	seq, _ := c.host.sysfs.DiskSeq(first.Dev.Major, first.Dev.Minor)
+	select {
+	case <-ctx.Done():
+		return Info{}, false
+	case <-time.After(grace):
+	}
+	again, ok := bare()
+	seq2, _ := c.host.sysfs.DiskSeq(again.Dev.Major, again.Dev.Minor)
+	return again, ok && again.Dev == first.Dev && seq == seq2
+}
+
+func (c *Client) recoverCookie(l *Leftover, left runfile.Left, dry bool) {
+	key, err := strconv.ParseUint(l.Key, 0, 32)
+	if err != nil || !udev.IsKey(uint32(key)) {
+		l.Err = &Error{Op: "recover", Object: l.Key, Detail: "not a cookie"}
+		return
+	}
+	semid := -1
+	if s := left.Get("semid"); s != "" {
+		if semid, err = strconv.Atoi(s); err != nil {
+			l.Err = &Error{Op: "recover", Object: l.Key, Err: err}
+			return
+		}
+	}
+	if dry {
+		if s, err := udev.Inspect(uint32(key)); err == nil && (semid < 0 || s.SemID == semid) {
+			l.Action = "destroyed"
+		}
+		return
+	}
+	removed, err := udev.Recover(uint32(key), semid, l.PID)
+	if removed {
+		l.Action = "destroyed"
+	}
+	l.Err = err
+}
+
+func (c *Client) recoverReload(ctx context.Context, l *Leftover, info Info, left runfile.Left, dry bool) {
+	if info.InactiveTable {
+		specs, err := c.tableStatus(info.Dev, dmwire.StatusTable|dmwire.QueryInactive, true)
+		if err != nil {
+			l.Err = fail("recover", info.Name, err)
+			return
+		}
+		if shape(specs) != left.Get("shape") {
+			return // another one's
+		}
+		l.Action = "inactive table dropped"
+		if !dry {
+			if l.Err = fail("recover", info.Name, c.clear(info.Dev)); l.Err != nil {
+				return
+			}
+		}
+	}
+	if info.Suspended && left.Get("suspended") == "" {
+		l.Action = "resumed"
+		if !dry {
+			l.Err = c.recoverSuspended(ctx, info)
+		}
+	}
+}
+
+// recoverSuspended resumes a device on the table it had. A table that waits
+// in the inactive slot belongs to a change that was not finished.
+func (c *Client) recoverSuspended(ctx context.Context, info Info) error {
+	if info.InactiveTable {
+		if err := c.clear(info.Dev); err != nil {
+			return fail("recover", info.Name, err)
+		}
+	}
+	u, err := c.startUdev(UdevOptions{})
+	if err != nil {
+		return fail("recover", info.Name, err)
+	}
+	defer u.drop()
+	if _, err := c.resume(info.Dev, SuspendOptions{}, info.ReadOnly, u); err != nil {
+		return fail("recover", info.Name, err)
+	}
+	return fail("recover", info.Name, u.wait(ctx))
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+
+package dm
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/linuxblock/linuxblock/internal/dmwire"
+	"github.com/linuxblock/linuxblock/internal/runfile"
+)
+
+// ReloadOptions change Reload; the zero value flushes and freezes the file
+// system, as the kernel does by itself.
+type ReloadOptions struct {
+	ReadOnly bool // the device becomes read-only
+	SuspendOptions
+	Udev UdevOptions
+}
+
+// Reload swaps the table of a running device: DM_TABLE_LOAD, then the resume
+// that suspends, swaps and runs the device in one call to the kernel. So the
+// program can be killed at any moment and the device is not left suspended.
+//
+// Before the kernel is asked, the table is checked with [Table.Validate],
+// against the sizes of the devices it maps, and for mapping the device
+// itself. Should the kernel still refuse the swap, which it does with the
+// device suspended and the new table thrown away, the device is resumed on
+// its old table. Once the swap is done it is not taken back: when ctx is
+// cancelled while udev is waited for, the error says so and the new table
+// is live.
+//
+// A device that was suspended before runs afterwards.
+func (c *Client) Reload(ctx context.Context, ref Ref, t Table, opts ReloadOptions) (Info, error) {
+	if err := t.Validate(); err != nil {
+		return Info{}, fail("reload", ref, err)
+	}
+	return run(ctx, c, "reload", ref, func(ctx context.Context) (Info, error) {
+		return c.reload(ctx, ref, t, opts)
+	})
+}
+
+func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOptions) (Info, error) {
+	before, err := c.info(ref)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := c.checkDevices(t, before.Dev); err != nil {
+		return before, err
+	}
+	fields := append(c.noteOf(before), runfile.F("shape", shape(t.specs())))
+	if before.Suspended {
+		fields = append(fields, runfile.F("suspended", "before"))
+	}
+	n, err := c.host.run.begin("reload", fields...)
+	if err != nil {
+		return before, err
+	}
+	defer n.end()
+	if _, err := c.load(before.Dev, t, opts.ReadOnly); err != nil {
+		return before, err
+	}
+	takeBack := func(err error) error {
+		if undo := c.clear(before.Dev); undo != nil {
+			return detail(fail("", nil, err), "the new table is still in the inactive slot: "+undo.Error())
+		}
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return before, takeBack(err)
+	}
+	u, err := c.startUdev(opts.Udev)
+	if err != nil {
+		return before, takeBack(err)
+	}
+	defer u.drop()
+	info, err := c.resume(before.Dev, opts.SuspendOptions, opts.ReadOnly, u)
+	if err != nil {
+		return info, err
+	}
+	n.end()
+	if err := u.wait(ctx); err != nil {
+		return info, detail(err, "the new table is live")
+	}
+	return info, nil
+}
+
+// noteOf is what the run file keeps of an existing device.
+func (c *Client) noteOf(i Info) []runfile.Field {
+	fields := []runfile.Field{runfile.F("name", string(i.Name)), runfile.F("uuid", string(i.UUID))}
+	if !c.host.live {
+		return append(fields, runfile.F("dev", i.Dev.String()))
+	}
+	return append(fields, c.host.identity(i.Dev)...)
+}
+
+// shape is what can be told of a table from outside whatever the kernel
+// prints of its arguments: by it Recover knows an inactive table again.
+func shape(specs []dmwire.Spec) string {
+	var b strings.Builder
+	for i, s := range specs {
+		if i == 64 {
+			b.WriteString("…")
+			break
+		}
+		b.WriteString(strconv.FormatUint(s.Length, 10) + " " + s.Type + ",")
+	}
+	return b.String()
+}
+
+// ResumeOptions change Resume.
+type ResumeOptions struct {
+	ReadOnly bool // the table that goes live was loaded read-only
+	SuspendOptions
+	Udev UdevOptions
+}
+
+// Resume runs a suspended device, and makes the table in the inactive slot
+// live if there is one. When the kernel refuses that table, the device is
+// resumed on its old one and the error says so.
+func (c *Client) Resume(ctx context.Context, ref Ref, opts ResumeOptions) (Info, error) {
+	return run(ctx, c, "resume", ref, func(ctx context.Context) (Info, error) {
+		u, err := c.startUdev(opts.Udev)
+		if err != nil {
+			return Info{}, err
+		}
+		defer u.drop()
+		info, err := c.resume(ref, opts.SuspendOptions, opts.ReadOnly, u)
+		if err != nil {
+			return info, err
+		}
+		c.host.held.forget(info.Dev)
+		if c.host.ownNodes() && info.ActiveTable {
+			if err := c.host.nodes.Create(string(info.Name), info.Dev.Major, info.Dev.Minor); err != nil {
+				return info, &Error{Detail: "the device runs; its node", Err: err}
+			}
+		}
+		return info, u.wait(ctx)
+	})
+}
+
+// Suspend stops the I/O of a device until [Client.Resume]. It is noted in the
+// run file, so that [Recover] resumes a device whose suspender was killed. A
+// suspend that is cancelled while the kernel waits for I/O answers
+// ErrPending, and the device is resumed when the kernel is done with it.
+//
+// The device must not carry what this program needs to go on: use
+// [Client.WhileSuspended] for one that might.
+func (c *Client) Suspend(ctx context.Context, ref Ref, opts SuspendOptions) error {
+	return run0(ctx, c, "suspend", ref, func(ctx context.Context) error {
+		before, err := c.info(ref)
+		if err != nil {
+			return err
+		}
+		if before.Suspended {
+			return nil
+		}
+		n, err := c.host.run.begin("suspend", c.noteOf(before)...)
+		if err != nil {
+			return err
+		}
+		if err := c.suspend(before.Dev, opts); err != nil {
+			n.end()
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			_, undo := c.resume(before.Dev, SuspendOptions{}, false, &udevSync{c: c})
+			if undo != nil {
+				return detail(fail("", nil, err), "could not be resumed: "+undo.Error())
+			}
+			n.end()
+			return err
+		}
+		c.host.held.keep(before.Dev, n)
+		return nil
+	})
+}
+
+// errUnforced explains a refusal.
+func refuse(why string) error { return &Error{Detail: why, Err: ErrRefused} }
+
+var errNoTable = errors.New("the device has no live table")

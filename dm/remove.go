@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+
+package dm
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/linuxblock/linuxblock/internal/dmwire"
+	"github.com/linuxblock/linuxblock/internal/udev"
+)
+
+// RemoveOptions change Remove; the zero value tries once.
+type RemoveOptions struct {
+	// Retries is how often a busy device is tried again, 200 ms apart:
+	// udev's rules open devices for a moment. dmsetup's --retry is 24.
+	Retries int
+	// Deferred leaves a busy device to the kernel, which removes it at the
+	// last close. Remove succeeds then; Info shows DeferredRemove.
+	Deferred bool
+	// Force first replaces the table by one that fails all I/O, without
+	// waiting for I/O in flight, so that whoever waits for the device gets
+	// an error and lets go. What is still open after that stays, failing
+	// all I/O, and Remove answers ErrBusy. DATA NOT YET WRITTEN IS LOST.
+	Force bool
+	Udev  UdevOptions
+}
+
+// retryInterval is that of dmsetup --retry.
+const retryInterval = 200 * time.Millisecond
+
+// Remove removes a device (DM_DEV_REMOVE) and its node. The error matches
+// fs.ErrNotExist when there is none, and ErrBusy when it is open.
+func (c *Client) Remove(ctx context.Context, ref Ref, opts RemoveOptions) error {
+	return run0(ctx, c, "remove", ref, func(ctx context.Context) error {
+		return c.remove(ctx, ref, opts)
+	})
+}
+
+func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error {
+	var info Info
+	own := c.host.ownNodes()
+	if own || opts.Force {
+		var err error
+		if info, err = c.info(ref); err != nil {
+			return err
+		}
+	}
+	if opts.Force {
+		if err := c.wipe(info, SuspendOptions{NoFlush: true, SkipLockFS: true}); err != nil && !errors.Is(err, errNoTable) {
+			return err
+		}
+	}
+	u, err := c.startUdev(opts.Udev)
+	if err != nil {
+		return err
+	}
+	defer u.drop()
+	for try := 0; ; try++ {
+		err = c.removeOnce(ref, opts.Deferred, u)
+		if err == nil || try >= opts.Retries || !errors.Is(err, ErrBusy) {
+			break
+		}
+		if try == 0 {
+			c.log.Debug("device is busy, trying again", "device", ref.String(), "retries", opts.Retries)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(retryInterval):
+		}
+	}
+	if err != nil {
+		if opts.Force && errors.Is(err, ErrBusy) {
+			err = detail(err, "the device stays, failing all I/O")
+		}
+		return err
+	}
+	c.host.held.forget(info.Dev)
+	if own {
+		// A device whose removal was deferred keeps its node till then;
+		// nobody tells when, so it goes now, as with dmsetup.
+		if err := c.host.nodes.Remove(string(info.Name), info.Dev.Major, info.Dev.Minor); err != nil {
+			return &Error{Detail: "the device is removed; its node", Err: err}
+		}
+	}
+	return detail(u.wait(ctx), "the device is removed")
+}
+
+func (c *Client) removeOnce(ref Ref, deferred bool, u *udevSync) error {
+	eventNr, answered := u.expect()
+	r := request{cmd: dmwire.CmdRemove, ref: ref, eventNr: eventNr}
+	if deferred {
+		r.flags |= dmwire.DeferredRemove
+	}
+	generated := false
+	err := c.explained(r, nil, func(h *dmwire.Header, _ []byte) error {
+		generated = h.Flags&dmwire.UeventGenerated != 0
+		return nil
+	})
+	answered(generated)
+	return fail("remove", ref, err)
+}
+
+// Wipe replaces the table of a device by one of the same size that fails all
+// I/O, and leaves the device: dmsetup wipe_table. It must be forced.
+// SuspendOptions say what becomes of I/O in flight.
+func (c *Client) Wipe(ctx context.Context, ref Ref, opts WipeOptions) error {
+	if !opts.Force {
+		return fail("wipe", ref, refuse("all I/O to the device will fail; set Force"))
+	}
+	return run0(ctx, c, "wipe", ref, func(context.Context) error {
+		info, err := c.info(ref)
+		if err != nil {
+			return err
+		}
+		return c.wipe(info, opts.SuspendOptions)
+	})
+}
+
+// WipeOptions change Wipe.
+type WipeOptions struct {
+	Force bool
+	SuspendOptions
+}
+
+func (c *Client) wipe(info Info, o SuspendOptions) error {
+	specs, err := c.tableStatus(info.Dev, dmwire.StatusTable, true)
+	if err != nil {
+		return err
+	}
+	if len(specs) == 0 {
+		return fail("", nil, errNoTable)
+	}
+	last := specs[len(specs)-1]
+	t := Table{}.Append(Sectors(last.Start+last.Length), ErrorTarget{})
+	if _, err := c.load(info.Dev, t, info.ReadOnly); err != nil {
+		return err
+	}
+	if _, err := c.resume(info.Dev, o, info.ReadOnly, &udevSync{c: c, flags: udev.PrimarySource | udev.DisableLibraryFallback}); err != nil {
+		c.clear(info.Dev)
+		return err
+	}
+	return nil
+}
+
+// RemoveAllOptions change RemoveAll.
+type RemoveAllOptions struct {
+	Force    bool // must be set: devices of everybody are removed
+	Deferred bool // open devices go at their last close
+}
+
+// RemoveAll removes every device of the machine that is not open
+// (DM_REMOVE_ALL), whoever made it. It is for rescue systems and tests. It
+// does not wait for udev.
+func (c *Client) RemoveAll(ctx context.Context, opts RemoveAllOptions) error {
+	if !opts.Force {
+		return fail("remove all", nil, refuse("every device of the machine that is not open would go; set Force"))
+	}
+	return run0(ctx, c, "remove all", nil, func(context.Context) error {
+		var before []Entry
+		if c.host.ownNodes() {
+			var err error
+			if before, err = c.list(ListOptions{}); err != nil {
+				return err
+			}
+		}
+		r := request{cmd: dmwire.CmdRemoveAll}
+		if opts.Deferred {
+			r.flags |= dmwire.DeferredRemove
+		}
+		if err := c.explained(r, nil, nil); err != nil {
+			return err
+		}
+		for _, e := range before {
+			if _, err := c.info(e.Dev); err == error(enxio) {
+				c.host.nodes.Remove(string(e.Name), e.Dev.Major, e.Dev.Minor)
+			}
+		}
+		return nil
+	})
+}
