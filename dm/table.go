@@ -4,6 +4,7 @@ package dm
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,6 +25,21 @@ func (s Segment) String() string {
 		return fmt.Sprintf("%d %d <nil>", s.Start, s.Length)
 	}
 	return fmt.Sprintf("%d %d %s", uint64(s.Start), uint64(s.Length), targetString(s.Target))
+}
+
+// MarshalJSON writes start and length in sectors, the target's name, and its
+// arguments without secrets.
+func (s Segment) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Start  uint64 `json:"start"`
+		Length uint64 `json:"length"`
+		Target string `json:"target"`
+		Params string `json:"params,omitempty"`
+	}{Start: uint64(s.Start), Length: uint64(s.Length)}
+	if s.Target != nil {
+		out.Target, out.Params = s.Target.TargetType(), redactedParams(s.Target)
+	}
+	return json.Marshal(out)
 }
 
 // Table is the map of a device: segments in order, without gaps, from

@@ -69,6 +69,9 @@ func (r Raw) Redacted() string { return redact(r.Type, r.Text) }
 // String prints the target without its secrets.
 func (r Raw) String() string { return targetString(r) }
 
+// MarshalText is String: encoders print no secrets either.
+func (r Raw) MarshalText() ([]byte, error) { return []byte(targetString(r)), nil }
+
 // GoString keeps secrets out of %#v too.
 func (r Raw) GoString() string { return fmt.Sprintf("dm.Raw{%q}", targetString(r)) }
 

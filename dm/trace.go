@@ -48,45 +48,55 @@ func mask(cmd dmwire.Command, buf []byte, sent bool) []byte {
 		return out
 	}
 	payload := out[h.DataStart:]
-	var secret []string
 	switch cmd {
 	case dmwire.CmdLoad:
-		specs, _ := dmwire.ParseLoad(payload, h.TargetCount)
-		secret = specSecrets(specs)
+		specs, err := dmwire.ParseLoad(payload, h.TargetCount)
+		maskSpecs(payload, specs, err)
 	case dmwire.CmdTableStatus, dmwire.CmdWait:
-		if !sent {
+		if !sent && h.Flags&dmwire.BufferFull == 0 {
 			specs, err := dmwire.ParseStatus(payload, h.TargetCount)
-			if err != nil || h.Flags&dmwire.BufferFull != 0 {
-				// What can't be read can't be masked.
-				clear(payload)
-			}
-			secret = specSecrets(specs)
+			maskSpecs(payload, specs, err)
+		} else if !sent {
+			clear(payload)
 		}
 	case dmwire.CmdMessage:
-		_, text, _ := dmwire.ParseMessage(payload)
-		secret = messageSecret(text)
-	}
-	for _, s := range secret {
-		for {
-			i := bytes.Index(payload, []byte(s))
-			if i < 0 {
-				break
-			}
-			for j := range s {
-				payload[i+j] = 'x'
-			}
-			if s == string(payload[i:i+len(s)]) {
-				break // a key of nothing but x
-			}
+		_, text, err := dmwire.ParseMessage(payload)
+		switch {
+		case sent && err == nil:
+			maskText(payload, text, messageSpans(text))
+		case sent, h.Flags&dmwire.DataOut == 0:
+			// Without an answer the buffer still holds the message.
+			clear(payload)
 		}
 	}
 	return out
 }
 
-func specSecrets(specs []dmwire.Spec) []string {
-	var found []string
-	for _, s := range specs {
-		found = append(found, secrets(s.Type, s.Params)...)
+// maskSpecs masks a payload of segments; what can't be read can't be masked
+// and is cleared.
+func maskSpecs(payload []byte, specs []dmwire.Spec, err error) {
+	if err != nil {
+		clear(payload)
+		return
 	}
-	return found
+	for _, s := range specs {
+		if spans := secretSpans(s.Type, s.Params); len(spans) > 0 {
+			// The payload holds the text once for each segment that has it;
+			// a second search finds the next, the first being masked.
+			maskText(payload, s.Params, spans)
+		}
+	}
+}
+
+func maskText(payload []byte, text string, spans []span) {
+	at := bytes.Index(payload, []byte(text))
+	if at < 0 {
+		clear(payload)
+		return
+	}
+	for _, s := range spans {
+		for i := s.start; i < s.end; i++ {
+			payload[at+i] = 'x'
+		}
+	}
 }

@@ -62,7 +62,7 @@ func Comments(t *Tree) []Finding {
 		switch {
 		case code == nil || strings.Contains("/"+pkg+"/", "/testdata/"):
 		case count == 0:
-			found = append(found, Finding{File: pkg, Text: fmt.Sprintf("no package comment that begins with %q", commentStart(code))})
+			found = append(found, Finding{File: pkg, Text: fmt.Sprintf("no package comment that begins with %q", commentStarts(code)[0])})
 		case count > 1:
 			found = append(found, Finding{File: pkg, Text: "more than one file has a package comment"})
 		case isLibrary(pkg) && path.Base(doc.Name) != "doc.go":
@@ -73,17 +73,22 @@ func Comments(t *Tree) []Finding {
 }
 
 func isPackageComment(f *goFile) bool {
-	return strings.HasPrefix(f.AST.Doc.Text(), commentStart(f))
+	for _, start := range commentStarts(f) {
+		if strings.HasPrefix(f.AST.Doc.Text(), start) {
+			return true
+		}
+	}
+	return false
 }
 
-// commentStart is how the comment of f's package must begin: "Package dm ",
-// or the program's name.
-func commentStart(f *goFile) string {
+// commentStarts is how the comment of f's package may begin: "Package dm ",
+// or for a program "Dmctl " or "Command dmctl ".
+func commentStarts(f *goFile) []string {
 	if f.AST.Name.Name != "main" {
-		return "Package " + f.AST.Name.Name + " "
+		return []string{"Package " + f.AST.Name.Name + " "}
 	}
 	name := path.Base(f.Package)
-	return strings.ToUpper(name[:1]) + name[1:] + " "
+	return []string{strings.ToUpper(name[:1]) + name[1:] + " ", "Command " + name + " "}
 }
 
 // isLibrary reports whether programs elsewhere can import the package.

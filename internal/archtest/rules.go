@@ -105,6 +105,11 @@ const (
 var systemRoots = words(`bin boot dev etc init lib lib64 mnt nonexistent proc root
 	run sbin sys tmp usr var vmtest`)
 
+// workRoots are the folders in which people and machines have their clones.
+// Tests make up paths, so they may name everything but these.
+var workRoots = words(`Users build builds home opt repo repos srv work
+	workspace workspaces`)
+
 // publicHosts are the hosts that a URL may name, with the names below them.
 var publicHosts = words(`deb.debian.org security.debian.org snapshot.debian.org
 	github.com pkg.go.dev go.dev golang.org kernel.org spdx.org semver.org

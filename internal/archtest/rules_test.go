@@ -264,6 +264,7 @@ func TestComments(t *testing.T) {
 		"internal/a/a.go", spdx+"\n// Package a may have it anywhere.\npackage a\n",
 		"internal/b/b.go", "package b\n",
 		"internal/cmd/tool/main.go", spdx+"\n// Tool is a program.\npackage main\n",
+		"internal/cmd/third/main.go", spdx+"\n// Command third is one too.\npackage main\n",
 		"internal/cmd/other/main.go", spdx+"\n// Package main is how a program's does not begin.\npackage main\n",
 		"internal/c/c_test.go", "package c\n",
 	)),
@@ -277,8 +278,8 @@ func TestComments(t *testing.T) {
 func TestMachine(t *testing.T) {
 	// Written with | for /, because this file is checked too.
 	bad := []string{
-		"see |home|me|x", "(|srv|build|x)", "\"|opt|tool|bin\"", "|Users|me|go", "cd |data|src && make",
-		"dir=|workspace|x", "`|scratch|x`", "a:|nfs|x",
+		"see |home|me|x", "(|srv|build|x)", "\"|opt|tool|bin\"", "|Users|me|go", "cd |repo|x && make",
+		"dir=|workspace|x", "`|builds|x`", "a:|work|x",
 		"https:||registry.corp.local|x", "http:||10.1.2.3:8080|", "git:||code.internal|x",
 		"https:||github.com.evil.net|x",
 	}
@@ -300,6 +301,9 @@ func TestMachine(t *testing.T) {
 			}
 		}
 	}
+	// A made-up path is fine in a test, and nowhere else.
+	want(t, Machine(tree(t, "a_test.go", "package m // "+strings.ReplaceAll("|data|x", "|", "/"))))
+	want(t, Machine(tree(t, "a.go", "package m // "+strings.ReplaceAll("|data|x", "|", "/"))), "a.go:3: /data")
 	for _, s := range good {
 		want(t, Machine(tree(t, "README.md", s+"\n")))
 	}

@@ -103,7 +103,7 @@ func (d *Device) WriteAt(p []byte, off int64) (int, error) {
 		n, err = d.f.WriteAt(p, off)
 	}
 	if err != nil {
-		err = errorf("write", d.path, err, "offset %d, length %d, wrote %d", off, len(p), n)
+		err = d.denied(errorf("write", d.path, err, "offset %d, length %d, wrote %d", off, len(p), n))
 	}
 	return n, err
 }
@@ -124,6 +124,18 @@ func (d *Device) checkWrite(op string, off, n int64) error {
 		return errorf(op, d.path, ErrTooSmall, "offset %d, length %d, size %d", off, n, size)
 	}
 	return nil
+}
+
+// denied tells a device that became read-only after it was opened from other
+// refusals: block/fops.c answers EPERM for it, BLKZEROOUT EBADF or EPERM.
+func (d *Device) denied(e *Error) *Error {
+	if e.Code != syscall.EPERM && e.Code != syscall.EACCES && e.Code != syscall.EBADF {
+		return e
+	}
+	if ro, err := d.ReadOnly(); err == nil && ro {
+		e.Err = ErrReadOnly
+	}
+	return e
 }
 
 // patience is how long a call whose context ended waits for a kernel call that

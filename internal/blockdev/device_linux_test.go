@@ -18,6 +18,9 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/linuxblock/linuxblock/internal/vmtest"
+	"golang.org/x/sys/unix"
 )
 
 // imageFile makes a file of random bytes.
@@ -28,15 +31,30 @@ func imageFile(t testing.TB, size int) (path string, content []byte) {
 	for i := range content {
 		content[i] = byte(r.Uint32())
 	}
-	path = filepath.Join(t.TempDir(), "image")
+	dir := t.TempDir()
+	if vmtest.InVM() {
+		// The VM's /tmp is a tmpfs without direct I/O.
+		vmtest.Require(t, "ext4")
+		disk := vmtest.RAMDisk(t)
+		vmtest.Run(t, "mke2fs", "-q", "-t", "ext4", disk)
+		if err := unix.Mount(disk, dir, "ext4", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	path = filepath.Join(dir, "image")
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path, content
 }
 
-// open opens a file, and skips where the file system has no direct I/O; the
-// VM's block devices have it (vm_test.go).
+// open opens a file, and skips where the folder for temporary files is on a
+// file system without direct I/O; it is never so in the VM.
 func open(t testing.TB, path string, o Options) *Device {
 	t.Helper()
 	d, err := Open(path, o)
@@ -385,4 +403,23 @@ func TestDirectAlignment(t *testing.T) {
 	if n, err := io.readAt(make([]byte, 10*align), 5*align+100); err != fail || n != 5*align-100 {
 		t.Errorf("read: %d, %v", n, err)
 	}
+}
+
+func ExampleCheckWipeable() {
+	f, err := os.CreateTemp("", "disk")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.Remove(f.Name())
+	f.Truncate(1 << 20)
+	ctx := context.Background()
+	fmt.Println(CheckWipeable(ctx, f.Name()))
+	f.WriteAt([]byte("LUKS\xba\xbe\x00\x01"), 0)
+	err = CheckWipeable(ctx, f.Name())
+	var found *SignatureError
+	fmt.Println(errors.Is(err, ErrSignature), errors.As(err, &found), found)
+	// Output:
+	// <nil>
+	// true true device carries a signature: crypto_LUKS 1 at 0
 }

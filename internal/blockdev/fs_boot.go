@@ -266,7 +266,7 @@ func (p *prober) ntfsLabel(b []byte, ss int64) (label string, ok bool) {
 		return "", false
 	}
 	m := p.at(int64(mft)*spc*ss+3*record, int(record))
-	if m == nil || len(m) < 48 || string(m[:4]) != "FILE" {
+	if len(m) < 48 || string(m[:4]) != "FILE" {
 		return "", false
 	}
 	for pos := int(le.Uint16(m[20:])); pos+24 <= len(m); {

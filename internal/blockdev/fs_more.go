@@ -149,8 +149,10 @@ func findZFS(p *prober) {
 			}
 		}
 		const list = 16 << 10
-		if b := p.at(base+list, 112<<10); b != nil && b[0] == 1 && b[1] <= 1 {
-			s.Label, s.UUID, s.Version = zfsNames(b[12:])
+		if h := p.at(base+list, 2); h != nil && h[0] == 1 && h[1] <= 1 { // XDR, either byte order
+			if b := p.at(base+list, 112<<10); b != nil {
+				s.Label, s.UUID, s.Version = zfsNames(b[12:])
+			}
 			if s.Length == 0 && s.UUID != "" {
 				s.Offset, s.Length = base+list, 12
 			}

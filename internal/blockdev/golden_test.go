@@ -5,6 +5,7 @@ package blockdev
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/hex"
 	"encoding/json"
@@ -24,31 +25,41 @@ var (
 	update  = flag.Bool("update", false, "rewrite the Probe section of testdata/images/*.expect")
 )
 
-// sparse is a device that is zero outside some lines.
+// sparse is a device that is zero outside some pieces, which are in order and
+// may overlap only where the test wants it.
 type sparse struct {
-	size  int64
-	lines map[int64][]byte // by offset, a multiple of lineSize
+	size   int64
+	pieces []piece
 }
 
-const lineSize = 64
+type piece struct {
+	off  int64
+	data []byte
+}
 
 func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
-	for n < len(p) && off < s.size {
-		at := off &^ (lineSize - 1)
-		end := min(at+lineSize, s.size, off+int64(len(p)-n))
-		k := int(end - off)
-		clear(p[n : n+k])
-		if l := s.lines[at]; l != nil && int(off-at) < len(l) {
-			copy(p[n:n+k], l[off-at:])
+	n := int(min(int64(len(p)), max(s.size-off, 0)))
+	clear(p[:n])
+	i, _ := slices.BinarySearchFunc(s.pieces, off, func(c piece, off int64) int {
+		return cmp.Compare(c.off+int64(len(c.data)), off)
+	})
+	for ; i < len(s.pieces) && s.pieces[i].off < off+int64(n); i++ {
+		c := s.pieces[i]
+		if c.off < off {
+			if c.off+int64(len(c.data)) > off {
+				copy(p[:n], c.data[off-c.off:])
+			}
+		} else {
+			copy(p[c.off-off:n], c.data)
 		}
-		n, off = n+k, end
 	}
 	if n < len(p) {
 		return n, io.EOF
 	}
 	return n, nil
 }
+
+const lineSize = 64
 
 // loadImage reads the packed form: gzip of "size N" and of lines of an offset
 // and the bytes there, both in hexadecimal, zeros at the end of a line cut.
@@ -63,7 +74,7 @@ func loadImage(t testing.TB, path string) *sparse {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sparse{lines: map[int64][]byte{}}
+	s := &sparse{}
 	for sc := bufio.NewScanner(z); sc.Scan(); {
 		key, value, _ := strings.Cut(sc.Text(), " ")
 		if key == "size" {
@@ -76,9 +87,11 @@ func loadImage(t testing.TB, path string) *sparse {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.lines[off], err = hex.DecodeString(value); err != nil {
+		data, err := hex.DecodeString(value)
+		if err != nil {
 			t.Fatal(err)
 		}
+		s.pieces = append(s.pieces, piece{off, data})
 	}
 	return s
 }
@@ -91,11 +104,11 @@ func packImage(t *testing.T, src, dst string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	size, err := f.Seek(0, io.SeekEnd) // works for devices as well
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &prober{r: f, size: st.Size(), pages: map[int64][]byte{}}
+	p := &prober{r: f, size: size, pages: map[int64][]byte{}}
 	p.matchTable()
 	for _, find := range finders {
 		find(p)
@@ -107,7 +120,7 @@ func packImage(t *testing.T, src, dst string) {
 	slices.Sort(numbers)
 	var out bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	fmt.Fprintf(z, "size %d\n", st.Size())
+	fmt.Fprintf(z, "size %d\n", size)
 	for _, n := range numbers {
 		for i, line := range slices.Collect(slices.Chunk(p.pages[n], lineSize)) {
 			if line = bytes.TrimRight(line, "\x00"); len(line) > 0 {
@@ -197,6 +210,9 @@ var unknownToBlkid = map[string][]string{
 	"drbd84-odd":   {"drbd"}, // size not a multiple of 4 KiB: blkid does not align
 	"drbd84-idx0":  {"drbd"},
 	"drbd9-flex":   {"drbd"},
+	"mirror-log":   {"DM_mirror_log"},
+	"log-writes":   {"DM_log_writes"},
+	"writecache":   {"DM_writecache"},
 	"iso-udf":      {"iso9660"}, // it stops at udf
 }
 
@@ -270,7 +286,7 @@ func sameRow(s Signature, row wipefsRow, all []wipefsRow) bool {
 		return row.Type == "vfat" && o.Type == "vfat" && o.offset() == s.Offset
 	})
 	return s.Type == row.Type && place && s.Label == row.Label &&
-		(s.UUID == row.UUID || s.Kind == PartitionTable || s.Type == "drbd" && row.UUID == "")
+		(s.UUID == row.UUID || s.Kind == PartitionTable || s.Type == "drbd" && row.UUID == "" || s.Type == "ddf_raid_member")
 }
 
 // checkBlkid compares the fields that wipefs does not print.
@@ -291,7 +307,7 @@ func checkBlkid(t *testing.T, blkid map[string]string, got []Signature) {
 			if v := blkid["VERSION"]; v != "" && s.Version != v {
 				t.Errorf("%s: version %q, blkid %q", typ, s.Version, v)
 			}
-			if s.UUID != blkid["UUID"] && typ != "drbd" {
+			if s.UUID != blkid["UUID"] && typ != "drbd" && typ != "ddf_raid_member" {
 				t.Errorf("%s: uuid %q, blkid %q", typ, s.UUID, blkid["UUID"])
 			}
 		}

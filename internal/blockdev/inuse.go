@@ -77,7 +77,8 @@ func InUse(path string) ([]Use, error) { return System{}.InUse(path) }
 // an exclusive open, and looks for the names of the takers. A mount in another
 // mount namespace, or another program's exclusive open, shows as UseExclusive.
 // The answer may be outdated when it arrives; who needs certainty opens with
-// Options.Exclusive and keeps the handle.
+// Options.Exclusive and keeps the handle. The question itself claims the
+// device for a moment, in which another exclusive open is refused.
 func (s System) InUse(path string) ([]Use, error) {
 	st, err := os.Stat(path)
 	if err != nil {

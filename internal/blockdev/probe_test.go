@@ -3,6 +3,7 @@
 package blockdev
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,23 +15,18 @@ import (
 	"testing"
 )
 
-// image builds a sparse device of pieces.
+// image builds a sparse device of pieces; negative offsets count from the end.
 type image map[int64]string
 
 func (m image) device(size int64) *sparse {
-	s := &sparse{size: size, lines: map[int64][]byte{}}
+	s := &sparse{size: size}
 	for off, text := range m {
 		if off < 0 {
 			off += size
 		}
-		for i := range len(text) {
-			at := (off + int64(i)) &^ (lineSize - 1)
-			if s.lines[at] == nil {
-				s.lines[at] = make([]byte, lineSize)
-			}
-			s.lines[at][off+int64(i)-at] = text[i]
-		}
+		s.pieces = append(s.pieces, piece{off, []byte(text)})
 	}
+	slices.SortFunc(s.pieces, func(a, b piece) int { return cmp.Compare(a.off, b.off) })
 	return s
 }
 
@@ -55,7 +51,7 @@ func xdr(name string, value string) string {
 func TestProbeBuilt(t *testing.T) {
 	const mib = 1 << 20
 	md1 := func(sector uint64) string {
-		b := []byte(le32(0xa92b4efc) + le32(1) + zeros(8) + someUUID + "host:0" + zeros(26) + zeros(64) + le64(sector) + zeros(120))
+		b := []byte(le32(0xa92b4efc) + le32(1) + zeros(8) + someUUID + "host:0" + zeros(26) + zeros(80) + le64(sector) + zeros(104))
 		b = b[:256]
 		var sum uint64
 		for i := 0; i < 256; i += 4 {
@@ -125,7 +121,7 @@ gpt backup at 4193792 uuid 67452301-ab89-de4c-8f01-23456789abcd`},
 		{"gpt damaged", 8 * mib, image{512: gpt(512, 3, 4, 2)}, "gpt (damaged) at 512 uuid 67452301-ab89-de4c-8f01-23456789abcd"},
 		{"bitlocker", 8 * mib, image{0: fve, mib: "-FVE-FS-" + le16(0) + le16(2) + zeros(68) + someUUID}, "BitLocker 2 at 3 uuid 67452301-ab89-de4c-8f01-23456789abcd"},
 		{"bitlocker as MBR", 8 * mib, image{0: fve, 510: "\x55\xaa"}, "BitLocker at 3"},
-		{"integrity", mib, image{0: "integrt\x00"}, "DM_integrity at 0"},
+		{"integrity", mib, image{0: "integrt\x00\x04"}, "DM_integrity 4 at 0"},
 		{"vdo", mib, image{0: "dmvdo001", 40: someUUID}, "vdo at 0 uuid 01234567-89ab-4cde-8f01-23456789abcd"},
 		{"clone damaged", mib, image{32: le64(0x8af27f64)}, "DM_clone_metadata (damaged) at 32"},
 		{"writecache", mib, image{0: le32(0x23489321) + le32(2)}, "DM_writecache 2 at 0"},
@@ -133,8 +129,8 @@ gpt backup at 4193792 uuid 67452301-ab89-de4c-8f01-23456789abcd`},
 		{"mirror log", mib, image{0: le32(0x4D695272)}, "DM_mirror_log at 0"},
 		{"log-writes", mib, image{0: le64(0x6a736677736872)}, "DM_log_writes at 0"},
 		{"bluestore", mib, image{0: "bluestore block device\n01234567-89ab-4cde-8f01-23456789abcd\n"}, "ceph_bluestore at 0 uuid 01234567-89ab-4cde-8f01-23456789abcd"},
-		{"ddf", mib, image{-512: be32(0xDE11DE11) + zeros(4) + "LINUXMD " + zeros(16) + "02.00.00"}, "ddf_raid_member 02.00.00 at 1048064 uuid LINUXMD"},
-		{"ddf second", mib, image{-257 * 512: be32(0xDE11DE11)}, "ddf_raid_member at 916992"},
+		{"ddf", mib, image{-512: be32(0xDE11DE11) + zeros(4) + "LINUXMD 0123456789abcdef" + "02.00.00"}, "ddf_raid_member 02.00.00 at 1048064 uuid LINUXMD 0123456789abcdef"},
+		{"ddf second", mib, image{-257 * 512: be32(0xDE11DE11)}, "ddf_raid_member at 916992 uuid " + strings.Repeat("0", 48)},
 		{"intel", mib, image{-1024: "Intel Raid ISM Cfg Sig. 1.3.00"}, "isw_raid_member 1.3.00 at 1047552"},
 		{"intel 4Kn", mib, image{-8192: "Intel Raid ISM Cfg Sig. 1.3.00"}, "isw_raid_member 1.3.00 at 1040384"},
 		{"promise", 4 * mib, image{-63 * 512: "Promise Technology, Inc."}, "promise_fasttrack_raid_member at 4162048"},
@@ -248,7 +244,7 @@ func TestProbeCut(t *testing.T) {
 	for _, name := range []string{"ntfs", "fat32", "lvm2-pv", "luks2", "iso-udf", "nilfs2", "gpt", "exfat", "thin"} {
 		img := loadImage(t, "testdata/images/"+name+".gz")
 		for _, size := range []int64{1, 511, 512, 513, 1024, 4095, 4096, 4097, 8192, 33000, 65536, img.size - 1, img.size + 1, img.size + 4096} {
-			if _, err := Probe(&sparse{size, img.lines}, size); err != nil {
+			if _, err := Probe(&sparse{size, img.pieces}, size); err != nil {
 				t.Errorf("%s cut to %d: %v", name, size, err)
 			}
 		}
@@ -260,21 +256,12 @@ func TestProbeNoise(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, name := range []string{"ntfs", "fat16", "lvm2-pv", "luks2", "iso-joliet", "udf", "exfat", "gpt", "minix3", "hfs"} {
 		img := loadImage(t, "testdata/images/"+name+".gz")
-		var offs []int64
-		for off := range img.lines {
-			offs = append(offs, off)
-		}
-		slices.Sort(offs)
-		for range 300 {
-			c := &sparse{img.size, map[int64][]byte{}}
-			for off, l := range img.lines {
-				c.lines[off] = l
-			}
+		for range 200 {
+			c := &sparse{img.size, slices.Clone(img.pieces)}
 			for range 1 + rnd.IntN(8) {
-				off := offs[rnd.IntN(len(offs))]
-				l := slices.Clone(c.lines[off])
-				l[rnd.IntN(len(l))] = byte(rnd.Uint32())
-				c.lines[off] = l
+				p := &c.pieces[rnd.IntN(len(c.pieces))]
+				p.data = slices.Clone(p.data)
+				p.data[rnd.IntN(len(p.data))] = byte(rnd.Uint32())
 			}
 			if _, err := Probe(c, c.size); err != nil {
 				t.Fatal(err)
@@ -315,17 +302,15 @@ func ExampleProbe() {
 }
 
 func FuzzProbe(f *testing.F) {
-	f.Add([]byte("XFSB"), []byte("NVIDIA"), uint32(1<<20), uint32(0))
-	f.Fuzz(func(t *testing.T, head, tail []byte, size, at uint32) {
+	f.Add([]byte("XFSB"), uint32(0), []byte("NVIDIA"), uint32(1024), uint32(1<<20))
+	f.Fuzz(func(t *testing.T, head []byte, at uint32, tail []byte, back, size uint32) {
 		n := int64(size) % (8 << 20)
-		img := image{int64(at % (1 << 20)): string(head)}
-		if len(tail) > 0 {
-			img[-int64(len(tail))] = string(tail)
+		img := image{}
+		if at := int64(at % (1 << 20)); at+int64(len(head)) <= n {
+			img[at] = string(head)
 		}
-		for off, text := range img {
-			if off < -n || off >= 0 && off+int64(len(text)) > n {
-				delete(img, off)
-			}
+		if off := n - int64(back%(1<<20)); off >= 0 && off+int64(len(tail)) <= n && off > int64(at%(1<<20))+int64(len(head)) {
+			img[off] = string(tail)
 		}
 		dev := img.device(n)
 		got, err := Probe(dev, n)

@@ -160,7 +160,7 @@ var table = []entry{
 
 	// Encryption and integrity.
 	{"DM_verity_hash", Crypto, UsageCrypto, first, "verity\x00\x00", 0, checkVerity},
-	{"DM_integrity", Crypto, UsageCrypto, first, "integrt\x00", 0, nil},
+	{"DM_integrity", Crypto, UsageCrypto, first, "integrt\x00", 0, checkIntegrity},
 	{"cs_fvault2", Crypto, UsageCrypto, first, "CS", 88, checkFileVault},
 
 	// Metadata of device-mapper targets and caches. blkid knows only the
@@ -314,6 +314,13 @@ func checkBluestore(p *prober, base int64, s *Signature) bool {
 func checkFileVault(p *prober, base int64, s *Signature) bool {
 	b := p.at(base, 512)
 	return b != nil && le.Uint16(b[8:]) == 1 && le.Uint16(b[90:]) == 1 && le.Uint32(b[168:]) == 16 && le.Uint32(b[172:]) == 2
+}
+
+func checkIntegrity(p *prober, base int64, s *Signature) bool {
+	if b := p.at(base, 9); b != nil {
+		s.Version = fmt.Sprint(b[8])
+	}
+	return true
 }
 
 func checkWritecache(p *prober, base int64, s *Signature) bool {

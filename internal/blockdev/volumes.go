@@ -5,6 +5,7 @@ package blockdev
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,7 +110,7 @@ func findMD(p *prober) {
 		}
 		// A superblock knows its own sector. At the end of a disk this tells
 		// the disk's from that of its last partition.
-		if le.Uint64(b[128:]) != uint64(v.base/512) {
+		if le.Uint64(b[144:]) != uint64(v.base/512) {
 			continue
 		}
 		p.add(Signature{
@@ -268,6 +269,17 @@ func (p *prober) luks2Sum(base int64) bool {
 	return string(sum[:]) == string(b[448:448+32])
 }
 
+// ddfGUID is a vendor's eight characters and bytes of its choice (SNIA DDF
+// 2.0, 5.3), printed as text when it is one.
+func ddfGUID(b []byte) string {
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return hex.EncodeToString(b)
+		}
+	}
+	return strings.TrimSpace(string(b))
+}
+
 // findFirmwareRAID knows the metadata that firmware RAID leaves near the end:
 // DDF, Intel (in the last sector but one), Promise, JMicron and VIA. The other
 // vendors' have a row in the table.
@@ -282,7 +294,7 @@ func findFirmwareRAID(p *prober) {
 	for _, n := range []int64{1, 257} {
 		off := (sectors - n) * 512
 		if b := p.at(off, 48); b != nil && be.Uint32(b) == 0xDE11DE11 {
-			add("ddf_raid_member", off, 4, text(b[32:40]), text(b[8:32]))
+			add("ddf_raid_member", off, 4, text(b[32:40]), ddfGUID(b[8:32]))
 		}
 	}
 	for _, ss := range []int64{512, 4096} {

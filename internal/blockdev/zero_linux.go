@@ -4,7 +4,7 @@ package blockdev
 
 import (
 	"context"
-	"runtime"
+	"errors"
 	"unsafe"
 
 	"github.com/linuxblock/linuxblock"
@@ -46,15 +46,15 @@ func (d *Device) zeroRange(ctx context.Context, off, n int64) error {
 		// passes BLKDEV_ZERO_NOUNMAP, so nothing is discarded.
 		arg := [2]uint64{uint64(pos), uint64(k)}
 		err := d.ioctl("zero", unix.BLKZEROOUT, unsafe.Pointer(&arg))
-		runtime.KeepAlive(&arg)
-		if e, ok := err.(*Error); ok && (e.Code == unix.ENOTTY || e.Code == unix.EOPNOTSUPP) {
+		var e *Error
+		if errors.As(err, &e) && (e.Code == unix.ENOTTY || e.Code == unix.EOPNOTSUPP) {
 			if err := d.zeroByWriting(ctx, pos, last-pos); err != nil {
 				return err
 			}
 			break
 		}
-		if err != nil {
-			return err
+		if e != nil {
+			return d.denied(e)
 		}
 		pos += k
 	}

@@ -192,9 +192,11 @@ func resident() error {
 			return fmt.Errorf("%s cannot be read in", m.path)
 		}
 	}
-	st, err := readStatus()
-	if err != nil || st.swapped == 0 {
-		return err
+	// VmSwap would not tell: threads add to it with a delay of up to 64 pages
+	// each (Linux mm/memory.c SPLIT_RSS_COUNTING; a per-CPU counter since 6.2).
+	swaps, err := os.ReadFile("/proc/swaps")
+	if err == nil && len(parseSwaps(string(swaps))) == 0 || errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return swapIn(mem)
 }
@@ -265,7 +267,7 @@ func explain(err error) error {
 	e := fail("lock", "", err).(*Error)
 	switch {
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EAGAIN), errors.Is(err, fs.ErrPermission):
-		e.Err = errors.Join(ErrLimit, err)
+		e.Err = fmt.Errorf("%w: %w", ErrLimit, err)
 		if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &lim) == nil {
 			e.Detail = fmt.Sprintf("needs CAP_IPC_LOCK or a greater RLIMIT_MEMLOCK than %d bytes", lim.Cur)
 		}

@@ -179,7 +179,7 @@ func TestConcurrentLocks(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for range 20 {
+			for range 5 {
 				h, err := Lock()
 				if err != nil {
 					t.Error(err)

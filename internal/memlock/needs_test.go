@@ -3,7 +3,6 @@
 package memlock
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -296,6 +295,6 @@ func TestNeedsLive(t *testing.T) {
 		t.Errorf("%s is not in %+v", exe, needs)
 	}
 	for _, n := range needs {
-		t.Log(fmt.Sprintf("%+v", n))
+		t.Logf("%+v", n)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // status is what is used of /proc/self/status, in KiB.
 type status struct {
-	size, locked, swapped int64 // VmSize, VmLck, VmSwap
+	locked int64 // VmLck
 }
 
 // parseStatus reads /proc/<pid>/status; a line that is missing counts as 0.
@@ -25,13 +25,8 @@ func parseStatus(data string) status {
 		if err != nil || n < 0 {
 			continue
 		}
-		switch key {
-		case "VmSize":
-			s.size = n
-		case "VmLck":
+		if key == "VmLck" {
 			s.locked = n
-		case "VmSwap":
-			s.swapped = n
 		}
 	}
 	return s

@@ -3,7 +3,6 @@
 package runfile
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,7 +82,7 @@ func openDir(dir string, create bool) (int, error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if err == unix.ELOOP || err == unix.ENOTDIR {
-			err = errors.Join(ErrUnsafe, err)
+			err = fmt.Errorf("%w: %w", ErrUnsafe, err)
 		}
 		return -1, err
 	}

@@ -91,7 +91,7 @@ func parseStat(data string) (stat, error) {
 	}
 	f := strings.Fields(data[i+1:])
 	// f[0] is field 3, the state.
-	if len(f) < 20 || len(f[0]) != 1 {
+	if len(f) < 20 || len(f[0]) != 1 || f[0][0] < 'A' || f[0][0] > 'z' {
 		return stat{}, errors.New("too few fields")
 	}
 	threads, err := strconv.Atoi(f[20-3])

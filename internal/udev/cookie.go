@@ -132,7 +132,7 @@ func makeError(key uint32, err error) error {
 	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		e.Code = int(no)
 		if no == syscall.ENOSPC {
-			e.Err = errors.Join(ErrLimit, err)
+			e.Err = fmt.Errorf("%w: %w", ErrLimit, err)
 			e.Detail = "raise the fourth value of sysctl kernel.sem or clear leaked cookies (dmsetup udevcookies)"
 		}
 	}
@@ -177,12 +177,12 @@ func (c *Cookie) change(op string, by int16) error {
 	case err == nil:
 		return nil
 	case isGone(err):
-		return &Error{Op: op, Object: object(c.Key()), Code: code(err), Err: errors.Join(ErrDestroyed, err)}
+		return &Error{Op: op, Object: object(c.Key()), Code: code(err), Err: fmt.Errorf("%w: %w", ErrDestroyed, err)}
 	case by < 0 && errors.Is(err, syscall.EAGAIN):
 		// Already zero: somebody counted down more often than there were events.
 		return nil
 	case errors.Is(err, syscall.ERANGE):
-		return &Error{Op: op, Object: object(c.Key()), Code: code(err), Err: errors.Join(ErrLimit, err),
+		return &Error{Op: op, Object: object(c.Key()), Code: code(err), Err: fmt.Errorf("%w: %w", ErrLimit, err),
 			Detail: "one cookie counts at most 32767 events"}
 	}
 	return fail(op, object(c.Key()), err)

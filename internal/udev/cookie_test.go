@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -397,76 +396,6 @@ func TestRecover(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { semsetval(id, 1) })
 	if done, err := Recover(key, -1, me+1); done || err != nil {
 		t.Error("a living one:", done, err)
-	}
-}
-
-func TestRunningAndRules(t *testing.T) {
-	root := t.TempDir()
-	if Running(root) || HasNotifyRules(root) {
-		t.Error("empty root")
-	}
-	put := func(path, text string) string {
-		path = filepath.Join(root, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	put("run/udev/control", "")
-	if Running(root) {
-		t.Error("a plain file is no socket")
-	}
-	os.Remove(filepath.Join(root, "run/udev/control"))
-	if runtime.GOOS == "linux" {
-		// Socket paths are short, so it is made from inside.
-		t.Chdir(filepath.Join(root, "run/udev"))
-		fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer syscall.Close(fd)
-		if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: "control"}); err != nil {
-			t.Fatal(err)
-		}
-		if !Running(root) {
-			t.Error("socket not seen")
-		}
-	}
-	put("lib/udev/rules.d/95-dm-notify.rules", "ENV{DM_COOKIE}==\"?*\"\n")
-	if !HasNotifyRules(root) {
-		t.Error("in /lib")
-	}
-	etc := put("etc/udev/rules.d/95-dm-notify.rules", "")
-	if HasNotifyRules(root) {
-		t.Error("masked by an empty file")
-	}
-	os.Remove(etc)
-	if runtime.GOOS == "windows" {
-		return
-	}
-	if err := os.Symlink("/dev/null", etc); err != nil {
-		t.Fatal(err)
-	}
-	if HasNotifyRules(root) {
-		t.Error("masked by a link to /dev/null")
-	}
-	os.Remove(etc)
-	os.Symlink("/nowhere", etc)
-	if HasNotifyRules(root) {
-		t.Error("masked by a dangling link")
-	}
-	os.Remove(etc)
-	os.Symlink("/lib/udev/rules.d/95-dm-notify.rules", etc)
-	if !HasNotifyRules(root) {
-		t.Error("absolute link below root")
-	}
-	os.Remove(etc)
-	os.Symlink("../../../lib/udev/rules.d/95-dm-notify.rules", etc)
-	if !HasNotifyRules(root) {
-		t.Error("relative link")
 	}
 }
 

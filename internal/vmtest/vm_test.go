@@ -182,3 +182,27 @@ func TestLVM(t *testing.T) {
 		volumes(t)
 	})
 }
+
+// What the kernel, lvm and drbdadm ask of modprobe.
+func TestModprobe(t *testing.T) {
+	vmtest.Require(t)
+	vmtest.Run(t, "modprobe", "-q", "--", "dm-zero")
+	l, err := kmod.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !l.Loaded("dm_zero") {
+		t.Error("dm-zero is not loaded")
+	}
+	vmtest.Run(t, "modprobe", "-r", "dm_zero")
+	if l.Loaded("dm-zero") {
+		t.Error("dm-zero is still loaded")
+	}
+	out, err := vmtest.Command(t, "modprobe", "no-such-module").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no_such_module") && !strings.Contains(string(out), "no-such-module") {
+		t.Errorf("no-such-module: %v, %q", err, out)
+	}
+	if out, err := vmtest.Command(t, "modprobe", "-q", "no-such-module").CombinedOutput(); err == nil || len(out) > 0 {
+		t.Errorf("-q no-such-module: %v, %q", err, out)
+	}
+}

@@ -71,7 +71,7 @@ func chooseAccel(ctx context.Context, cache string, o *options, k *kernel, guest
 
 // probeKVM boots the kernel with an init that powers off at once.
 func probeKVM(ctx context.Context, o *options, k *kernel, guest string) error {
-	dir, err := os.MkdirTemp("", "vmtest-probe-")
+	dir, err := os.MkdirTemp("", fmt.Sprintf("vmtest-%d-probe-", os.Getpid()))
 	if err != nil {
 		return err
 	}
@@ -103,18 +103,4 @@ func probeKVM(ctx context.Context, o *options, k *kernel, guest string) error {
 		return errors.New(t.line)
 	}
 	return errors.New("the probe ended without a word")
-}
-
-// writeInitrd makes an initramfs from its parts.
-func writeInitrd(to, guest string, config wire.Config, list []testPackage, root, tools, modules string) error {
-	base, run := to+".base", to+".run"
-	if err := writeAtomic(base, baseArchive); err != nil {
-		return err
-	}
-	defer os.Remove(base)
-	if err := writeRun(run, guest, config, list, root); err != nil {
-		return err
-	}
-	defer os.Remove(run)
-	return concatenate(to, base, tools, modules, run)
 }

@@ -32,6 +32,7 @@ type converter struct {
 	in      io.WriteCloser
 	done    chan struct{}
 	err     error // valid when done is closed
+	wrote   bool  // anything at all
 	newline bool  // the last byte written was one
 }
 
@@ -80,6 +81,7 @@ func (c *converter) write(p []byte) {
 	if len(p) == 0 {
 		return
 	}
+	c.wrote = true
 	c.newline = p[len(p)-1] == '\n'
 	_, _ = c.in.Write(p)
 }

@@ -36,11 +36,10 @@ type guestVM struct {
 	r     *reporter
 	err   error // of vmtest itself, not of a test
 
-	hello   bool
-	done    bool
-	shown   int64 // console offset where the current package began
-	stuck   bool
-	stopped bool // a frame said that no more packages will run
+	hello bool
+	done  bool
+	stuck bool  // the last binary cannot be killed
+	shown int64 // console offset where the current package began
 }
 
 type frame struct {

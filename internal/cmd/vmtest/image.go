@@ -189,3 +189,17 @@ func concatenate(to string, parts ...string) error {
 func writeRun(to, guest string, config wire.Config, list []testPackage, root string) error {
 	return writeAtomic(to, func(w io.Writer) error { return runArchive(w, guest, config, list, root) })
 }
+
+// writeInitrd makes an initramfs from its parts.
+func writeInitrd(to, guest string, config wire.Config, list []testPackage, root, tools, modules string) error {
+	base, run := to+".base", to+".run"
+	if err := writeAtomic(base, baseArchive); err != nil {
+		return err
+	}
+	defer os.Remove(base)
+	if err := writeRun(run, guest, config, list, root); err != nil {
+		return err
+	}
+	defer os.Remove(run)
+	return concatenate(to, base, tools, modules, run)
+}

@@ -30,21 +30,9 @@ func findQEMU(ctx context.Context, log *tracer) error {
 		return nil
 	}
 	release, _ := os.ReadFile("/etc/os-release")
-	id, like := osRelease(string(release), "ID"), osRelease(string(release), "ID_LIKE")
-	command := "the QEMU package of your system that has " + qemuProgram
-	debian := id == "debian" || slices.Contains(strings.Fields(like), "debian")
-	switch {
-	case debian:
-		command = "sudo apt-get install --no-install-recommends qemu-system-x86"
-	case id == "fedora" || strings.Contains(like, "fedora"):
-		command = "sudo dnf install qemu-system-x86-core"
-	case id == "arch" || strings.Contains(like, "arch"):
-		command = "sudo pacman -S qemu-system-x86"
-	case id == "alpine":
-		command = "sudo apk add qemu-system-x86_64"
-	}
+	command, debian := installQEMU(string(release))
 	if !debian || os.Geteuid() != 0 {
-		return fmt.Errorf("%s is not installed. Install it:\n\n    %s\n", qemuProgram, command)
+		return fmt.Errorf("%s is not installed; this installs it:\n\n    %s", qemuProgram, command)
 	}
 	log.say("%s is not installed; running apt-get update and apt-get install --no-install-recommends qemu-system-x86", qemuProgram)
 	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "qemu-system-x86"}} {
@@ -57,6 +45,23 @@ func findQEMU(ctx context.Context, log *tracer) error {
 	}
 	_, err := exec.LookPath(qemuProgram)
 	return err
+}
+
+// installQEMU returns the command that installs QEMU on the system whose
+// /etc/os-release is given, and whether apt-get does it.
+func installQEMU(release string) (command string, debian bool) {
+	like := append(strings.Fields(osRelease(release, "ID_LIKE")), osRelease(release, "ID"))
+	switch {
+	case slices.Contains(like, "debian"):
+		return "sudo apt-get install --no-install-recommends qemu-system-x86", true
+	case slices.Contains(like, "fedora"):
+		return "sudo dnf install qemu-system-x86-core", false
+	case slices.Contains(like, "arch"):
+		return "sudo pacman -S qemu-system-x86", false
+	case slices.Contains(like, "alpine"):
+		return "sudo apk add qemu-system-x86_64", false
+	}
+	return "(the package of your system that has " + qemuProgram + ")", false
 }
 
 // osRelease returns a field of /etc/os-release.

@@ -10,6 +10,7 @@ import (
 
 // Without -v, go test prints a failing test as
 //
+//	what it printed itself
 //	--- FAIL: TestX (0.00s)
 //	    x_test.go:12: message
 //	    --- FAIL: TestX/sub (0.00s)
@@ -25,7 +26,8 @@ type testTree map[string]*testOutput
 
 type testOutput struct {
 	result string   // the line "--- FAIL: ..."
-	lines  []string // what it printed
+	lines  []string // what it printed and logged
+	before int      // how many of the lines came before the result
 	subs   []string // names of subtests, in order
 }
 
@@ -54,7 +56,7 @@ func (t testTree) add(name, text string) {
 	switch {
 	case framing.MatchString(text):
 	case resultLine.MatchString(text):
-		o.result = strings.TrimSpace(text)
+		o.result, o.before = strings.TrimSpace(text), len(o.lines)
 	case len(o.lines) > 0 && !strings.HasSuffix(o.lines[len(o.lines)-1], "\n"):
 		o.lines[len(o.lines)-1] += text
 	default:
@@ -76,8 +78,28 @@ func (t testTree) reason(name string) string {
 // failure returns a failed test as go test would print it.
 func (t testTree) failure(name string) string {
 	var b strings.Builder
+	t.writePrinted(&b, name)
 	t.write(&b, name, "")
 	return b.String()
+}
+
+// printed reports whether line i is one that the test printed, rather than
+// logged, before its result; a panic comes after it. Of a test without a
+// result everything is kept together.
+func (o *testOutput) printed(i int) bool {
+	return o.result != "" && i < o.before && !strings.HasPrefix(o.lines[i], "    ")
+}
+
+func (t testTree) writePrinted(b *strings.Builder, name string) {
+	o := t.get(name)
+	for i, l := range o.lines {
+		if o.printed(i) {
+			b.WriteString(wholeLine(l))
+		}
+	}
+	for _, s := range o.subs {
+		t.writePrinted(b, s)
+	}
 }
 
 func (t testTree) write(b *strings.Builder, name, indent string) {
@@ -87,11 +109,10 @@ func (t testTree) write(b *strings.Builder, name, indent string) {
 	} else {
 		b.WriteString(indent + "--- FAIL: " + name + " (did not end)\n")
 	}
-	for _, l := range o.lines {
-		if !strings.HasSuffix(l, "\n") {
-			l += "\n"
+	for i, l := range o.lines {
+		if !o.printed(i) {
+			b.WriteString(indent + wholeLine(l))
 		}
-		b.WriteString(indent + l)
 	}
 	for _, s := range o.subs {
 		if r := t[s].result; strings.HasPrefix(r, "--- PASS") || strings.HasPrefix(r, "--- SKIP") {
@@ -100,6 +121,8 @@ func (t testTree) write(b *strings.Builder, name, indent string) {
 		t.write(b, s, indent+"    ")
 	}
 }
+
+func wholeLine(l string) string { return strings.TrimSuffix(l, "\n") + "\n" }
 
 // quiet takes an event of a package when neither -v nor -json was given.
 func (r *reporter) quiet(p *packageReport, e event) {

@@ -16,13 +16,14 @@ import (
 )
 
 // reporter prints what go test would print. Test binaries always run
-// verbosely, with the marks that test2json needs: only so are skipped tests
-// seen. Without -v, the reporter leaves out what go test would.
+// verbosely: only so are skipped tests seen. Without -v, the reporter leaves out what go test would.
 type reporter struct {
 	o     *options
 	out   io.Writer
 	outMu *sync.Mutex // shared by the reporters of two VMs
 	label string      // behind the package's name: " [peer 1]" or ""
+
+	convert func(pkg string, handle func(event)) (*converter, error)
 
 	list []testPackage
 	next int // first package of list that nothing was printed of
@@ -31,6 +32,16 @@ type reporter struct {
 	current *packageReport
 	failed  bool
 	notHere []skip // skipped because this VM is not of the kind they need
+}
+
+// verbosity is the flag that makes the binaries tell of every test. The form
+// for test2json marks its lines, so that output of a test cannot be taken for
+// them; but it prints results of subtests at another place than go test -v.
+func (o *options) verbosity() string {
+	if o.verbose && !o.json {
+		return "-test.v=true"
+	}
+	return "-test.v=test2json"
 }
 
 // skip is a test that was skipped.
@@ -51,17 +62,7 @@ type packageReport struct {
 }
 
 func newReporter(o *options, out io.Writer, mu *sync.Mutex, label string, list []testPackage) *reporter {
-	return &reporter{o: o, out: out, outMu: mu, label: label, list: list}
-}
-
-// indexOf returns the position of a package in the list.
-func (r *reporter) indexOf(importPath string) int {
-	for i, p := range r.list {
-		if p.ImportPath == importPath {
-			return i
-		}
-	}
-	return -1
+	return &reporter{o: o, out: out, outMu: mu, label: label, list: list, convert: newConverter}
 }
 
 func (r *reporter) name(i int) string { return r.list[i].ImportPath + r.label }
@@ -124,7 +125,7 @@ func (r *reporter) start(i int) error {
 	r.mu.Unlock()
 	r.next = i + 1
 	var err error
-	p.conv, err = newConverter(r.name(i), func(e event) { r.handle(p, e) })
+	p.conv, err = r.convert(r.name(i), func(e event) { r.handle(p, e) })
 	return err
 }
 
@@ -145,14 +146,14 @@ func (r *reporter) end(res wire.Result) {
 		p.conv.line(false, "vmtest: killed: %s", res.Killed)
 	}
 	ok := res.Code == 0 && !res.Stuck
-	if !ok && !res.Stuck {
-		// The go command's own words. Exit status 1 is what every failing
-		// test gives, and it prints that, too.
-		if res.Signal != "" {
-			p.conv.line(false, "signal: %s", res.Signal)
-		} else {
-			p.conv.line(false, "exit status %d", res.Code)
-		}
+	switch {
+	case ok || res.Stuck:
+	case res.Signal != "":
+		p.conv.line(false, "signal: %s", res.Signal)
+	case res.Code > 2 || !p.conv.wrote:
+		// Like the go command, only where the output does not say it: 1 is
+		// a failed test and 2 a panic.
+		p.conv.line(false, "exit status %d", res.Code)
 	}
 	if res.Stuck {
 		p.conv.line(false, "vmtest: the test binary cannot be killed: a thread of it hangs in the kernel")
@@ -217,7 +218,7 @@ func (r *reporter) finish(p *packageReport, ok bool, elapsed time.Duration, note
 			action = "fail"
 		}
 		r.emit(event{Action: action, Package: r.name(p.index), Elapsed: &seconds})
-	} else if !r.o.verbose {
+	} else if !r.o.verbose && r.o.list == "" {
 		r.quietEnd(p, ok, summary)
 	}
 }
@@ -266,7 +267,12 @@ func (r *reporter) handle(p *packageReport, e event) {
 		r.emit(e)
 	case r.o.verbose || r.o.list != "":
 		if e.Action == "output" {
-			r.print(e.Output)
+			// The lines of two VMs come in any order.
+			prefix := ""
+			if r.label != "" {
+				prefix = strings.TrimSpace(r.label) + " "
+			}
+			r.print(prefix + e.Output)
 		}
 	default:
 		r.quiet(p, e)

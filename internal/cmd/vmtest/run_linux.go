@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +33,10 @@ func run(o *options) int {
 	s := &session{o: o, log: log}
 	failed, err := s.run(ctx)
 	s.cleanUp()
+	if ctx.Err() != nil {
+		log.say("interrupted")
+		return exitError
+	}
 	if err != nil {
 		log.say("%v", err)
 		return exitError
@@ -77,7 +80,11 @@ func (s *session) cleanUp() {
 		return
 	}
 	if s.o.keep {
-		s.log.say("kept %s", s.dir)
+		kept := strings.Replace(s.dir, "vmtest-", "vmtest-kept-", 1)
+		if err := os.Rename(s.dir, kept); err != nil {
+			kept = s.dir
+		}
+		s.log.say("kept %s", kept)
 		return
 	}
 	_ = os.RemoveAll(s.dir)
@@ -87,7 +94,8 @@ func (s *session) run(ctx context.Context) (failed bool, err error) {
 	if s.cache, err = cacheDir(); err != nil {
 		return false, err
 	}
-	if s.dir, err = os.MkdirTemp("", "vmtest-"); err != nil {
+	removeStale()
+	if s.dir, err = os.MkdirTemp("", fmt.Sprintf("vmtest-%d-", os.Getpid())); err != nil {
 		return false, err
 	}
 	b := &builder{o: s.o, stderr: os.Stderr, log: s.log}
@@ -119,6 +127,23 @@ func (s *session) run(ctx context.Context) (failed bool, err error) {
 	return s.boot(ctx)
 }
 
+// removeStale removes the temporary folders of runs that were killed: each
+// has an initramfs of a hundred megabytes. Those that -keep kept are called
+// otherwise.
+func removeStale() {
+	found, _ := filepath.Glob(filepath.Join(os.TempDir(), "vmtest-*-*"))
+	for _, dir := range found {
+		var pid int
+		var rest string
+		if n, _ := fmt.Sscanf(filepath.Base(dir), "vmtest-%d-%s", &pid, &rest); n != 2 {
+			continue
+		}
+		if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
 // cacheDir returns the folder for everything that is worth keeping.
 func cacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
@@ -138,25 +163,31 @@ func (s *session) takeLock(ctx context.Context) error {
 		return err
 	}
 	s.lock = f
-	for said := false; ; {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			_ = f.Truncate(0)
-			_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-			return nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		if !said {
-			holder, _ := os.ReadFile(f.Name())
-			s.log.say("waiting for another vmtest to end (process %s)", strings.TrimSpace(string(holder)))
-			said = true
-		}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(f.Name())
+		s.log.say("waiting for another vmtest to end (process %s)", strings.TrimSpace(string(holder)))
+		// The kernel wakes those who wait in the order in which they came;
+		// asking again and again would be a lottery.
+		got := make(chan error, 1)
+		go func() { got <- waitLock(int(f.Fd())) }()
 		select {
+		case err := <-got:
+			if err != nil {
+				return fmt.Errorf("lock %s: %w", f.Name(), err)
+			}
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+			return ctx.Err() // and the process ends
+		}
+	}
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return nil
+}
+
+func waitLock(fd int) error {
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }
@@ -225,7 +256,7 @@ func (s *session) prepare(ctx context.Context) error {
 // initramfs is written.
 func (s *session) config(peer int) wire.Config {
 	c := wire.Config{
-		Args:     append([]string{"-test.v=test2json", "-test.paniconexit0"}, s.o.testFlags...),
+		Args:     append([]string{s.o.verbosity(), "-test.paniconexit0"}, s.o.testFlags...),
 		Timeout:  s.o.timeout,
 		Deadline: s.o.vmTimeout,
 		FailFast: s.o.failFast,

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -61,6 +62,7 @@ func runTest(c wire.Config, i int, p wire.Package, r *reaper, w *wire.Writer) wi
 		}
 	}
 	args = append(args, "-test.timeout="+timeout.String())
+	before := devices()
 	begin := time.Now()
 	pid, status, err := r.start(p.Binary, args, &syscall.ProcAttr{
 		Dir:   p.Dir,
@@ -113,7 +115,35 @@ func runTest(c wire.Config, i int, p wire.Package, r *reaper, w *wire.Writer) wi
 		w.Logf("%s: output incomplete: some process still holds it open", p.ImportPath)
 	}
 	cleanTmp()
+	var stayed []string
+	for d, what := range devices() {
+		if before[d] == "" {
+			stayed = append(stayed, what)
+		}
+	}
+	if len(stayed) > 0 {
+		slices.Sort(stayed)
+		w.Logf("%s left devices behind: %s", p.ImportPath, strings.Join(stayed, " "))
+	}
 	return res
+}
+
+// devices returns the device-mapper, md and bound loop devices that exist,
+// with what they are.
+func devices() map[string]string {
+	found := make(map[string]string)
+	for _, file := range []string{"dm/name", "loop/backing_file", "md/level"} {
+		names, _ := filepath.Glob("/sys/block/*/" + file)
+		for _, n := range names {
+			data, err := os.ReadFile(n)
+			if err != nil {
+				continue
+			}
+			device := filepath.Base(filepath.Dir(filepath.Dir(n)))
+			found[device] = device + "(" + strings.TrimSpace(string(data)) + ")"
+		}
+	}
+	return found
 }
 
 // waitTest waits for a test binary. The binary ends itself at its timeout; if

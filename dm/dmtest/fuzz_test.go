@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+package dmtest
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/linuxblock/linuxblock/internal/dmwire"
+	"github.com/linuxblock/linuxblock/internal/fixture"
+)
+
+// FuzzIoctl sends arbitrary buffers: the input is cut in calls of a command
+// byte, two bytes of length and a buffer. Nothing may panic or hang, and what
+// comes back must decode.
+func FuzzIoctl(f *testing.F) {
+	for _, dir := range []string{"ioctl", "ioctl-udev"} {
+		calls, err := fixture.AllIoctls("../testdata/" + dir + "/*.txt")
+		if err != nil {
+			f.Fatal(err)
+		}
+		// A seed a recording, so that the fuzzer has little to shorten.
+		sessions := map[string][]byte{}
+		for _, c := range calls {
+			session := sessions[c.File]
+			if c.Command == "VERSION" || len(session) > 2048 {
+				continue
+			}
+			buf := append([]byte(nil), c.In[:min(len(c.In), 512)]...)
+			binary.NativeEndian.PutUint32(buf[12:], uint32(len(buf)))
+			session = append(session, byte(c.Request), byte(len(buf)), byte(len(buf)>>8))
+			sessions[c.File] = append(session, buf...)
+		}
+		for _, session := range sessions {
+			f.Add(session, uint8(47))
+			f.Add(session, uint8(48))
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, minor uint8) {
+		k := New(WithVersion(4, uint32(minor), 0))
+		k.AddDisk("/dev/ram0", 1, 0, 4096)
+		k.AddDisk("/dev/ram1", 1, 1, 4096)
+		tr := k.Transport()
+		defer tr.Close()
+		hang := time.AfterFunc(20*time.Second, func() { panic("the double hangs") })
+		defer hang.Stop()
+		create(t, tr, "t1", dmwire.Spec{Length: 2048, Type: "linear", Params: "1:0 0"})
+		for len(data) >= 3 {
+			cmd, n := data[0], int(data[1])|int(data[2])<<8
+			n = min(n, len(data)-3)
+			buf := append([]byte(nil), data[3:3+n]...)
+			data = data[3+n:]
+			if cmd == byte(dmwire.CmdWait) || cmd == byte(dmwire.CmdSuspend) {
+				// These may sleep; a signal breaks them off.
+				one := k.Transport()
+				timer := time.AfterFunc(time.Millisecond, func() { one.Close() })
+				one.Ioctl(0xc138fd00|uint32(cmd), buf)
+				timer.Stop()
+				continue
+			}
+			if tr.Ioctl(0xc138fd00|uint32(cmd), buf) != nil || len(buf) < dmwire.MinSize {
+				continue
+			}
+			h, err := dmwire.ParseHeader(buf)
+			if err != nil || h.Flags&dmwire.BufferFull != 0 {
+				continue
+			}
+			payload, err := h.Payload(buf)
+			if err != nil {
+				continue // commands that copy nothing back leave what was sent
+			}
+			switch dmwire.Command(cmd) {
+			case dmwire.CmdListDevices:
+				_, err = dmwire.ParseNames(payload, h.Version)
+			case dmwire.CmdTableStatus:
+				if len(payload) > 0 {
+					_, err = dmwire.ParseStatus(payload, h.TargetCount)
+				}
+			case dmwire.CmdDeps:
+				if h.TargetCount > 0 {
+					_, err = dmwire.ParseDeps(payload)
+				}
+			case dmwire.CmdListVersions, dmwire.CmdTargetVersion:
+				_, err = dmwire.ParseVersions(payload)
+			}
+			if err != nil {
+				t.Fatalf("%v: %v", dmwire.Command(cmd), err)
+			}
+		}
+		k.Devices()
+		must(t, tr, dmwire.CmdRemoveAll, dmwire.Header{}, nil)
+	})
+}
+
+// FuzzTable loads arbitrary tables of all models, runs them and prints them:
+// what a model prints it takes again and prints the same.
+func FuzzTable(f *testing.F) {
+	for _, run := range recordedCases(f) {
+		for _, c := range run {
+			s := parseSpec(f, c.In)
+			f.Add(s.Length, s.Type, s.Params)
+		}
+	}
+	f.Fuzz(func(t *testing.T, length uint64, typ, params string) {
+		if len(typ) >= dmwire.TypeLen || len(params) > 2000 {
+			return
+		}
+		for _, minor := range []uint32{43, 48} {
+			k := New(WithVersion(4, minor, 0))
+			ramdisks(k)
+			tr := k.Transport()
+			must(t, tr, dmwire.CmdCreate, named("a"), nil)
+			if load(t, tr, "a", spec(length, typ, params)) != nil {
+				continue
+			}
+			must(t, tr, dmwire.CmdSuspend, named("a"), nil)
+			first := status(t, tr, "a", dmwire.StatusTable)
+			status(t, tr, "a", 0)
+			status(t, tr, "a", dmwire.IMAMeasurement)
+			must(t, tr, dmwire.CmdRemove, named("a"), nil)
+			// The error target does not print what it took.
+			create(t, tr, "a", parseSpec(t, first))
+			if again := status(t, tr, "a", dmwire.StatusTable); again != first {
+				t.Errorf("%q came back as %q", first, again)
+			}
+			must(t, tr, dmwire.CmdRemoveAll, dmwire.Header{}, nil)
+			k.AssertClean(t)
+		}
+	})
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+
+package dm_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/linuxblock/linuxblock/dm"
+	"github.com/linuxblock/linuxblock/dm/dmtest"
+)
+
+// doubleDriver is the conformance suite's view of the double.
+func doubleDriver(opts ...dmtest.Option) *driver {
+	k := dmtest.New(opts...)
+	d := &driver{}
+	for i, path := range []string{"/dev/ram0", "/dev/ram1", "/dev/ram2", "/dev/ram3"} {
+		k.AddDisk(path, 1, uint32(i), 65536)
+		d.disks = append(d.disks, path)
+	}
+	d.open = func(t *testing.T, opts ...dm.Option) *dm.Client {
+		t.Helper()
+		c, err := dm.Open(context.Background(), append([]dm.Option{dm.WithTransport(k.Transport())}, opts...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	d.hold = func(t *testing.T, name dm.Name) func() {
+		t.Helper()
+		release, err := k.Hold(string(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release
+	}
+	d.rw = func(t *testing.T, name dm.Name) rwDevice {
+		t.Helper()
+		f, err := k.OpenDevice(string(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	return d
+}
+
+func TestDoubleConformance(t *testing.T) { runConformance(t, doubleDriver()) }
+
+// The interfaces of Linux 5.10 and 6.12: an older list, newer targets.
+func TestDoubleConformance510(t *testing.T) {
+	runConformance(t, doubleDriver(dmtest.WithVersion(4, 43, 0)))
+}
+
+func TestDoubleConformance612(t *testing.T) {
+	runConformance(t, doubleDriver(dmtest.WithVersion(4, 48, 0)))
+}
