@@ -276,6 +276,13 @@ func testMessages(t *testing.T, e *env) {
 			t.Errorf("%q: %v", tt.text, err)
 		}
 	}
+	e.create(t, "bare", nil, dm.CreateOptions{})
+	_, err = e.c.Message(ctx, e.name("bare"), 0, "hello")
+	var de *dm.Error
+	if !errors.As(err, &de) || de.Code != 22 {
+		t.Errorf("message to a device without a table: %v", err)
+	}
+	e.remove(t, e.name("bare"))
 	if _, err := e.c.Message(ctx, n, 0, ""); err == nil {
 		t.Error("empty message")
 	}

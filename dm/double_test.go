@@ -10,6 +10,11 @@ import (
 	"github.com/linuxblock/linuxblock/dm/dmtest"
 )
 
+var (
+	_ dm.Transport = (*dmtest.Transport)(nil)
+	_ dm.System    = (*dmtest.Transport)(nil)
+)
+
 // doubleDriver is the conformance suite's view of the double.
 func doubleDriver(opts ...dmtest.Option) *driver {
 	k := dmtest.New(opts...)

@@ -31,13 +31,23 @@ func (c *Client) Message(ctx context.Context, ref Ref, sector Sectors, text stri
 			size: dmwire.MessageSize(text),
 			put:  func(b []byte) error { dmwire.PutMessage(b, uint64(sector), text); return nil },
 		}
+		noTable := false
 		err = c.explained(r, secret, func(h *dmwire.Header, payload []byte) error {
+			if text[0] != '@' && h.Flags&dmwire.ActivePresent == 0 {
+				// The kernel answers a positive number and nothing else when
+				// there is no target that could take the message.
+				noTable = true
+				return nil
+			}
 			if h.Flags&dmwire.DataOut == 0 {
 				return nil
 			}
 			answer, err = dmwire.ParseString(payload)
 			return err
 		})
+		if err == nil && noTable {
+			err = &Error{Code: einval, Err: errNoTable}
+		}
 		return answer, err
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 )
 
-var sprintf = fmt.Sprintf
+func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 
 // device is struct mapped_device and its struct hash_cell. Its fields are
 // guarded by Kernel.mu.

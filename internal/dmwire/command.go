@@ -85,7 +85,8 @@ func (c Command) Since() Version {
 }
 
 // NoParams reports whether the kernel ignores everything behind the header
-// of c and answers data_size 305 (IOCTL_FLAGS_NO_PARAMS in dm-ioctl.c).
+// of c (IOCTL_FLAGS_NO_PARAMS in dm-ioctl.c). It answers data_size 305, but
+// for REMOVE_ALL, which it answers with 0 and nothing copied back.
 func (c Command) NoParams() bool {
 	switch c {
 	case CmdRemoveAll, CmdCreate, CmdRemove, CmdSuspend, CmdStatus, CmdClear, CmdArmPoll:

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+
+package dm_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/linuxblock/linuxblock/dm"
+	"github.com/linuxblock/linuxblock/internal/vmtest"
+)
+
+// benchRounds is how often each side runs, in turn with the other.
+const benchRounds = 15
+
+// against runs the two sides in turn and reports the ratio of their medians,
+// theirs over ours, with the lowest and the highest ratio of a pair.
+func against(b *testing.B, ours, theirs func()) {
+	b.Helper()
+	ours()
+	theirs()
+	for b.Loop() {
+		var a, d []time.Duration
+		var ratios []float64
+		for range benchRounds {
+			t0 := time.Now()
+			ours()
+			t1 := time.Now()
+			theirs()
+			t2 := time.Now()
+			a, d = append(a, t1.Sub(t0)), append(d, t2.Sub(t1))
+			ratios = append(ratios, float64(t2.Sub(t1))/float64(t1.Sub(t0)))
+		}
+		b.ReportMetric(float64(median(d))/float64(median(a)), "times-faster")
+		b.ReportMetric(slices.Min(ratios), "least")
+		b.ReportMetric(slices.Max(ratios), "most")
+		b.ReportMetric(float64(median(a).Microseconds()), "ours-µs")
+		b.ReportMetric(float64(median(d).Microseconds()), "dmsetup-µs")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func median[T cmp.Ordered](list []T) T {
+	s := slices.Sorted(slices.Values(list))
+	return s[len(s)/2]
+}
+
+// BenchmarkKernelDmsetup is what a program gains that called dmsetup before:
+// every figure of dmsetup holds the start of a process.
+func BenchmarkKernelDmsetup(b *testing.B) {
+	vmtest.Require(b, "dm-mod", "dm-zero", "brd")
+	disk := vmtest.RAMDisk(b)
+	ctx := context.Background()
+	c, err := dm.Open(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	must := func(err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	dmsetup := func(args ...string) func() {
+		return func() { vmtest.Run(b, "dmsetup", args...) }
+	}
+	linear := dm.Table{}.Append(1024, dm.Linear{Device: disk})
+	var big dm.Table
+	for i := range 1000 {
+		big = big.Append(8, dm.Linear{Device: disk, Offset: dm.Sectors(8 * i)})
+	}
+	_, err = c.Create(ctx, "bench-big", big, dm.CreateOptions{})
+	must(err)
+	file := b.TempDir() + "/big"
+	must(os.WriteFile(file, []byte(big.Format()), 0o600))
+	const many = 200
+	for i := range many {
+		_, err := c.Create(ctx, dm.Name(fmt.Sprintf("bench-%03d", i)), dm.Table{}.Append(8, dm.Zero{}), dm.CreateOptions{})
+		must(err)
+	}
+	defer func() {
+		list, _ := c.List(ctx, dm.ListOptions{NamePrefix: "bench-"})
+		for _, e := range list {
+			c.Remove(ctx, e.Dev, dm.RemoveOptions{Retries: 10})
+		}
+	}()
+	b.Run("create+remove", func(b *testing.B) {
+		against(b, func() {
+			i, err := c.Create(ctx, "x", linear, dm.CreateOptions{})
+			must(err)
+			must(c.Remove(ctx, i.Dev, dm.RemoveOptions{}))
+		}, func() {
+			dmsetup("create", "x", "--verifyudev", "--table", "0 1024 linear "+disk+" 0")()
+			dmsetup("remove", "x", "--verifyudev")()
+		})
+	})
+	b.Run("swap-1000-segments", func(b *testing.B) {
+		against(b, func() {
+			_, err := c.Reload(ctx, dm.Name("bench-big"), big, dm.ReloadOptions{})
+			must(err)
+		}, func() {
+			dmsetup("load", "bench-big", file)()
+			dmsetup("resume", "bench-big")()
+		})
+	})
+	b.Run("info", func(b *testing.B) {
+		against(b, func() {
+			_, err := c.Info(ctx, dm.Name("bench-big"))
+			must(err)
+		}, dmsetup("info", "bench-big"))
+	})
+	b.Run("table-1000-segments", func(b *testing.B) {
+		against(b, func() {
+			_, err := c.Table(ctx, dm.Name("bench-big"), dm.StatusOptions{})
+			must(err)
+		}, dmsetup("table", "bench-big"))
+	})
+	b.Run("list-200-devices", func(b *testing.B) {
+		against(b, func() {
+			_, err := c.List(ctx, dm.ListOptions{})
+			must(err)
+		}, dmsetup("ls"))
+	})
+	b.Run("status-200-devices", func(b *testing.B) {
+		against(b, func() {
+			list, err := c.List(ctx, dm.ListOptions{})
+			must(err)
+			for _, e := range list {
+				_, err := c.Status(ctx, e.Dev, dm.StatusOptions{})
+				must(err)
+			}
+		}, dmsetup("status"))
+	})
+}
