@@ -416,7 +416,7 @@ func testMinor(t *testing.T, e *env) {
 		t.Errorf("%+v", i)
 	}
 	_, err := e.c.Create(context.Background(), e.name("m2"), nil, dm.CreateOptions{Minor: new(uint32(777))})
-	wantErr(t, err, fs.ErrExist)
+	wantErr(t, err, fs.ErrExist, "777")
 	_, err = e.c.Create(context.Background(), e.name("m2"), nil, dm.CreateOptions{Minor: new(uint32(1 << 20))})
 	wantErr(t, err, dm.ErrBadName)
 	e.remove(t, i.Dev)

@@ -4,7 +4,6 @@ package dm
 
 import (
 	"context"
-	"io/fs"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 	"github.com/linuxblock/linuxblock/internal/runfile"
@@ -94,9 +93,18 @@ func (c *Client) devCreate(name Name, opts CreateOptions) (info Info, err error)
 		info = infoOf(h)
 		return nil
 	})
-	if e := fail("create", name, err); opts.Minor != nil && e != nil && e.(*Error).Code == enxio {
+	if err == nil {
+		return info, nil
+	}
+	e := fail("create", name, err).(*Error)
+	switch {
+	case e.Code == ebusy:
+		e.Detail = "the name or the uuid"
+		err = takes(e)
+	case e.Code == enxio && opts.Minor != nil:
 		// alloc_dev in drivers/md/dm.c has no other word for it.
-		err = &Error{Code: enxio, Detail: "minor number " + num(*opts.Minor) + " is taken", Err: fs.ErrExist}
+		e.Detail = "minor number " + num(*opts.Minor)
+		err = takes(e)
 	}
 	return info, err
 }

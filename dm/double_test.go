@@ -4,6 +4,8 @@ package dm_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"testing"
 
 	"github.com/linuxblock/linuxblock/dm"
@@ -59,4 +61,27 @@ func TestDoubleConformance510(t *testing.T) {
 
 func TestDoubleConformance612(t *testing.T) {
 	runConformance(t, doubleDriver(dmtest.WithVersion(4, 48, 0)))
+}
+
+// A table that wants a disk that somebody has claimed is busy; the name of
+// the device is not taken.
+func TestClaimedDisk(t *testing.T) {
+	ctx := context.Background()
+	k := dmtest.New()
+	release, err := k.AddDisk("/dev/sda", 8, 0, 1024).Claim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	c, err := dm.Open(ctx, dm.WithTransport(k.Transport()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Create(ctx, "x", dm.Table{}.Append(8, dm.Linear{Device: "/dev/sda"}), dm.CreateOptions{})
+	wantErr(t, err, dm.ErrBusy, "in use")
+	if errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v matches fs.ErrExist", err)
+	}
+	k.AssertClean(t)
 }

@@ -71,6 +71,8 @@ type Error struct {
 	// Secrets of tables are taken out.
 	Detail string
 	Err    error // the cause; the Code itself when there is no other
+
+	taken bool // the ioctl that failed was to give a name, a uuid or a minor number
 }
 
 // Error prints "dm: op object: detail: cause".
@@ -111,7 +113,7 @@ func (e *Error) errnoText() string {
 	case e.notExist():
 		return "no such device (" + name + ")"
 	case e.exist():
-		return "the name or uuid is taken (" + name + ")"
+		return "taken (" + name + ")"
 	case e.Code == ebusy:
 		return "in use (" + name + ")"
 	case e.Code == eacces:
@@ -131,12 +133,23 @@ func (e *Error) Unwrap() error {
 }
 
 func (e *Error) notExist() bool {
-	return e.Err != fs.ErrExist && (e.Code == enxio || e.Code == enodev || e.Code == enoent)
+	return !e.taken && (e.Code == enxio || e.Code == enodev || e.Code == enoent)
 }
 
-// exist: the kernel says EBUSY, not EEXIST, when a name or uuid is taken.
+// exist: the kernel says EBUSY when a name or uuid is taken, and ENXIO when a
+// minor number is.
 func (e *Error) exist() bool {
-	return e.Code == eexist || e.Code == ebusy && (e.Op == "create" || e.Op == "rename" || e.Op == "set uuid")
+	return e.Code == eexist || e.taken && (e.Code == ebusy || e.Code == enxio)
+}
+
+// takes marks the error of an ioctl that gives a name.
+func takes(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := *fail("", nil, err).(*Error)
+	e.taken = true
+	return &e
 }
 
 // Is maps the kernel's answers to the errors of package fs and of this
@@ -166,7 +179,7 @@ func fail(op string, object any, err error) error {
 	e := &Error{Op: op, Object: objectText(object)}
 	var inner *Error
 	if errors.As(err, &inner) {
-		e.Code, e.Detail, e.Err = inner.Code, inner.Detail, inner.Err
+		e.Code, e.Detail, e.Err, e.taken = inner.Code, inner.Detail, inner.Err, inner.taken
 		return e
 	}
 	var errno syscall.Errno

@@ -4,6 +4,7 @@ package dm
 
 import (
 	"context"
+	"errors"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 )
@@ -63,6 +64,9 @@ func (c *Client) rename(ctx context.Context, ref Ref, to string, kind dmwire.Fla
 		return nil
 	})
 	answered(generated)
+	if err == error(ebusy) || errors.Is(err, ErrBusy) {
+		return takes(err)
+	}
 	if err != nil {
 		return err
 	}
