@@ -4,6 +4,7 @@ package dm
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,7 +81,7 @@ func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, 
 		var all []Leftover
 		for _, dead := range found.Dead {
 			failed := false
-			for _, left := range dead.Open {
+			for _, left := range slices.Clone(dead.Open) { // End takes entries out
 				if dead.OtherBoot {
 					break
 				}
@@ -126,7 +127,7 @@ func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfil
 	}
 	switch l.What {
 	case "create":
-		if info.Open > 0 {
+		if c.staysOpen(ctx, &info) {
 			// Whoever opened it took it for finished.
 			l.Err = &Error{Op: "recover", Object: string(info.Name), Detail: "the device is open", Err: ErrBusy}
 			return l
@@ -148,6 +149,27 @@ func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfil
 		l.Err = &Error{Op: "recover", Object: l.What, Detail: "unknown entry"}
 	}
 	return l
+}
+
+// staysOpen reports whether somebody has the device open for longer than
+// udev's rules do to look at it.
+func (c *Client) staysOpen(ctx context.Context, info *Info) bool {
+	for range 10 {
+		if info.Open == 0 {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return true
+		case <-time.After(retryInterval):
+		}
+		now, err := c.info(info.Dev)
+		if err != nil {
+			return false // it is gone; the removal will say so
+		}
+		*info = now
+	}
+	return info.Open > 0
 }
 
 // identify finds the device of an entry, if it is still the same one.
