@@ -116,7 +116,12 @@ func testTableRoundTrip(t *testing.T, e *env) {
 			}
 		}
 		// The same text but for the devices, which the kernel prints as numbers.
-		if a, b := blind(printed.Format()), blind(tab.Format()); a != b {
+		// Linux 6.5 says what a flakey target without a feature does: fail all I/O.
+		a, b := blind(printed.Format()), blind(tab.Format())
+		if f, ok := tab[0].Target.(dm.Flakey); ok && f == (dm.Flakey{Device: f.Device, Up: f.Up}) {
+			a = strings.ReplaceAll(a, " 2 error_reads error_writes", " 0")
+		}
+		if a != b {
 			t.Errorf("%d: printed %q, loaded %q", i, a, b)
 		}
 		if _, err := e.c.Reload(ctx, info.Dev, printed, dm.ReloadOptions{}); err != nil {

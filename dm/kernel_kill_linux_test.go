@@ -228,6 +228,19 @@ func testKilled(t *testing.T, udevd bool, rounds int) {
 	if len(sems) == 0 {
 		t.Error("the foreign cookie is gone")
 	}
+	// Every node has its device. Temporary names are swept up when they are old.
+	nodes, err := os.ReadDir("/dev/mapper")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, n := range nodes {
+		if n.Name() == "control" || strings.HasPrefix(n.Name(), ".linuxblock-") {
+			continue
+		}
+		if _, err := c.Info(ctx, dm.Name(n.Name())); err != nil {
+			t.Errorf("a node without a device is left: %v", err)
+		}
+	}
 	// A process that is killed while it makes its run file leaves an empty
 	// one, which is swept up when it is old.
 	files, err := os.ReadDir(dm.DefaultRunDir)

@@ -51,13 +51,19 @@ func (c *Client) checkDevices(t Table, self Dev) error {
 	if c.host.system == nil {
 		return nil
 	}
+	seen := map[string]found{} // a long table often maps few devices
 	for i, s := range t {
 		m, ok := s.Target.(Mapper)
 		if !ok {
 			continue
 		}
 		for _, x := range m.Extents(s.Length) {
-			major, minor, size, err := c.host.system.BlockDevice(x.Device)
+			f, known := seen[x.Device]
+			if !known {
+				f = c.find(x.Device, self)
+				seen[x.Device] = f
+			}
+			size, err := f.size, f.err
 			name := s.Target.TargetType()
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -66,14 +72,8 @@ func (c *Client) checkDevices(t Table, self Dev) error {
 				// Not ours to judge: the kernel may see what we can't.
 				continue
 			}
-			dev := Dev{major, minor}
-			if !self.IsZero() {
-				if dev == self {
-					return badTable("segment %d (%s): %s is the device itself", i, name, x.Device)
-				}
-				if dev.Major == self.Major && c.stands(dev, self, map[Dev]bool{}) {
-					return badTable("segment %d (%s): %s stands on the device itself", i, name, x.Device)
-				}
+			if f.self != "" {
+				return badTable("segment %d (%s): %s %s", i, name, x.Device, f.self)
 			}
 			if end := x.Start + x.Length; x.Length > 0 && (end > Sectors(size) || end < x.Start) {
 				return badTable("segment %d (%s): wants sectors %d to %d of %s, which has %d",
@@ -82,6 +82,26 @@ func (c *Client) checkDevices(t Table, self Dev) error {
 		}
 	}
 	return nil
+}
+
+// found is what is known of a device that a table maps.
+type found struct {
+	size uint64 // sectors
+	self string // how it is the device whose table it is; empty when not
+	err  error
+}
+
+func (c *Client) find(name string, self Dev) (f found) {
+	var dev Dev
+	dev.Major, dev.Minor, f.size, f.err = c.host.system.BlockDevice(name)
+	switch {
+	case f.err != nil || self.IsZero():
+	case dev == self:
+		f.self = "is the device itself"
+	case dev.Major == self.Major && c.stands(dev, self, map[Dev]bool{}):
+		f.self = "stands on the device itself"
+	}
+	return f
 }
 
 // stands reports whether dev maps base, through however many devices.

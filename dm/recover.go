@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/linuxblock/linuxblock/internal/devnode"
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 	"github.com/linuxblock/linuxblock/internal/runfile"
 	"github.com/linuxblock/linuxblock/internal/udev"
@@ -16,14 +17,14 @@ import (
 // Leftover is something that a killed process left half done.
 type Leftover struct {
 	PID  int
-	What string // "create", "reload", "suspend" or "cookie"
+	What string // "create", "reload", "suspend", "node" or "cookie"
 	Name Name   // of the device
 	UUID UUID
 	Dev  Dev    // zero when the process died before it learnt it
 	Key  string // of a cookie's semaphore
 	// Action is what was done, or would be done: "removed", "resumed",
-	// "inactive table dropped", "destroyed"; empty when nothing is left of
-	// it.
+	// "inactive table dropped", "destroyed", "node made", "node removed";
+	// empty when nothing is left of it.
 	Action string
 	Err    error // why it could not be done; the entry is kept
 }
@@ -61,7 +62,8 @@ const grace = time.Second
 //   - removes devices that were being made, unless somebody has them open;
 //   - drops the table that a killed reload left in the inactive slot;
 //   - resumes devices that were suspended, on the table they had;
-//   - destroys the semaphores of udev cookies.
+//   - destroys the semaphores of udev cookies;
+//   - puts the nodes right of devices that were being renamed or removed.
 //
 // Nothing else is touched: a device is taken for the one in the run file
 // only if its number, its uuid and the kernel's disk sequence number (Linux
@@ -78,6 +80,9 @@ func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, 
 			return nil, err
 		}
 		defer found.Close()
+		if !opts.DryRun {
+			c.host.nodes.Sweep() // nodes under temporary names, told by their age
+		}
 		var all []Leftover
 		for _, dead := range found.Dead {
 			failed := false
@@ -117,8 +122,12 @@ func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfil
 	if l.Err != nil {
 		return l
 	}
-	if l.What == "cookie" {
+	switch l.What {
+	case "cookie":
 		c.recoverCookie(&l, left, dry)
+		return l
+	case "node":
+		c.recoverNodes(&l, left, dry)
 		return l
 	}
 	info, ok := c.identify(ctx, l, left)
@@ -238,6 +247,36 @@ func (c *Client) recoverCookie(l *Leftover, left runfile.Left, dry bool) {
 		l.Action = "destroyed"
 	}
 	l.Err = err
+}
+
+// recoverNodes puts the nodes of a device right whose removal or rename was
+// not finished: those of names that it does not have go.
+func (c *Client) recoverNodes(l *Leftover, left runfile.Left, dry bool) {
+	info, err := c.info(l.Dev)
+	for _, name := range []Name{l.Name, Name(left.Get("to"))} {
+		if name == "" || err != nil && !gone(err) {
+			continue
+		}
+		has := err == nil && info.Name == name
+		state, verr := c.host.nodes.Verify(string(name), l.Dev.Major, l.Dev.Minor)
+		switch {
+		case verr != nil:
+			l.Err = fail("recover", name, verr)
+		case has && state == devnode.Absent && c.host.ownNodes() && info.ActiveTable:
+			l.Action = "node made"
+			if !dry {
+				l.Err = fail("recover", name, c.host.nodes.Create(string(name), l.Dev.Major, l.Dev.Minor))
+			}
+		case !has && state == devnode.Right:
+			l.Action = "node removed"
+			if !dry {
+				l.Err = fail("recover", name, c.host.nodes.Remove(string(name), l.Dev.Major, l.Dev.Minor))
+			}
+		}
+		if l.Err != nil {
+			return
+		}
+	}
 }
 
 func (c *Client) recoverReload(ctx context.Context, l *Leftover, info Info, left runfile.Left, dry bool) {

@@ -57,6 +57,13 @@ func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 		return err
 	}
 	defer u.drop()
+	if own {
+		n, err := c.host.run.begin("node", c.noteOf(info)...)
+		if err != nil {
+			return err
+		}
+		defer n.end()
+	}
 	for try := 0; ; try++ {
 		err = c.removeOnce(ref, opts.Deferred, u)
 		if err == nil || try >= opts.Retries || !errors.Is(err, ErrBusy) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
+	"github.com/linuxblock/linuxblock/internal/runfile"
 )
 
 // RenameOptions change Rename.
@@ -54,6 +55,13 @@ func (c *Client) rename(ctx context.Context, ref Ref, to string, kind dmwire.Fla
 		return err
 	}
 	defer u.drop()
+	if own {
+		n, err := c.host.run.begin("node", append(c.noteOf(info), runfile.F("to", to))...)
+		if err != nil {
+			return err
+		}
+		defer n.end()
+	}
 	eventNr, answered := u.expect()
 	generated := false
 	err = c.explained(request{

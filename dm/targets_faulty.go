@@ -110,7 +110,7 @@ type CorruptByte struct {
 
 // Flakey passes I/O for Up, then fails it for Down, in turn
 // (drivers/md/dm-flakey.c). Without a feature all I/O fails while it is
-// down.
+// down; since Linux 6.5 the kernel prints that as ErrorReads and ErrorWrites.
 type Flakey struct {
 	Device   string
 	Offset   Sectors
@@ -134,7 +134,7 @@ func (f Flakey) Params() string {
 	for _, b := range []struct {
 		on   bool
 		name string
-	}{{f.DropWrites, "drop_writes"}, {f.ErrorWrites, "error_writes"}, {f.ErrorReads, "error_reads"}} {
+	}{{f.ErrorReads, "error_reads"}, {f.DropWrites, "drop_writes"}, {f.ErrorWrites, "error_writes"}} {
 		if b.on {
 			feat = append(feat, b.name)
 		}

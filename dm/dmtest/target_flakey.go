@@ -60,6 +60,10 @@ func newFlakey(a *Args, newer bool) (Instance, error) {
 	if newer && f.errorReads && f.corruptByte > 0 && !f.corruptWrite {
 		return nil, a.Fail(EINVAL, "error_reads is incompatible with corrupt_bio_byte with the READ flag set")
 	}
+	if newer && f.corruptByte == 0 && !f.dropWrites && !f.errorWrites && !f.errorReads && f.randomRead == 0 && f.randomW == 0 {
+		// Seen on 6.12: without a feature the table says what it does then.
+		f.errorReads, f.errorWrites = true, true
+	}
 	dev, err := a.Open(a.Argv[0])
 	if err != nil {
 		return nil, withText(err, "Device lookup failed")
