@@ -221,6 +221,7 @@ func (h *heldNotes) keep(dev Dev, n *note) {
 	if h.notes == nil {
 		h.notes = map[Dev]*note{}
 	}
+	h.notes[dev].end() // of a suspend that raced with this one
 	h.notes[dev] = n
 }
 
