@@ -138,3 +138,38 @@ func BenchmarkKernelDmsetup(b *testing.B) {
 		}, dmsetup("status"))
 	})
 }
+
+// BenchmarkKernelCalls is the cost of single calls in one process.
+func BenchmarkKernelCalls(b *testing.B) {
+	vmtest.Require(b, "dm-mod", "dm-zero")
+	ctx := context.Background()
+	c, err := dm.Open(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	info, err := c.Create(ctx, "bench-call", dm.Table{}.Append(8, dm.Zero{}), dm.CreateOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Remove(ctx, info.Dev, dm.RemoveOptions{Retries: 10})
+	cancellable, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, call := range []struct {
+		name string
+		f    func() error
+	}{
+		{"info", func() error { _, err := c.Info(ctx, info.Dev); return err }},
+		{"status", func() error { _, err := c.Status(ctx, info.Dev, dm.StatusOptions{}); return err }},
+		{"status-cancellable", func() error { _, err := c.Status(cancellable, info.Dev, dm.StatusOptions{}); return err }},
+		{"table", func() error { _, err := c.Table(ctx, info.Dev, dm.StatusOptions{}); return err }},
+	} {
+		b.Run(call.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := call.f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

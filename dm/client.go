@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
@@ -33,8 +32,8 @@ type Client struct {
 	quiet   *quietLog
 	trace   func(Trace)
 
-	sizes  [dmwire.NumCommands]atomic.Uint32 // largest buffer that was needed
-	least  uint32                            // first size of every buffer if not 0: tests set libdevmapper's
+	sizes  answerSizes // buffers that answers needed
+	least  uint32      // first size of every buffer if not 0: tests set libdevmapper's
 	events poller
 
 	mu     sync.Mutex

@@ -68,7 +68,7 @@ func (c *Client) ioctl(r request, decode func(h *dmwire.Header, payload []byte) 
 			return corrupt(fmt.Errorf("%v: the answer does not fit %d bytes", r.cmd, size))
 		}
 		size = min(size*2, dmwire.MaxBuffer)
-		c.remember(r.cmd, size)
+		c.sizes.set(r, size)
 	}
 }
 
@@ -83,18 +83,41 @@ func (c *Client) bufferSize(r request) int {
 		size += statusBuffer
 	}
 	if r.reply {
-		size = max(size, int(c.sizes[r.cmd].Load()))
+		size = max(size, c.sizes.get(r))
 	}
 	return max(size, dmwire.HeaderSize+r.size)
 }
 
-func (c *Client) remember(cmd dmwire.Command, size int) {
-	for {
-		old := c.sizes[cmd].Load()
-		if int(old) >= size || c.sizes[cmd].CompareAndSwap(old, uint32(size)) {
-			return
-		}
+// answerSizes remembers the buffers that were found too small, for each
+// command and device: one device with a long table must not make the calls
+// for all others dear, since the kernel copies the whole buffer in.
+type answerSizes struct {
+	mu    sync.RWMutex
+	sizes map[answerKey]int
+}
+
+type answerKey struct {
+	cmd dmwire.Command
+	ref Ref // nil for the lists
+}
+
+// maxAnswerSizes bounds the memory for devices that have gone.
+const maxAnswerSizes = 4096
+
+func (a *answerSizes) get(r request) int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.sizes[answerKey{r.cmd, r.ref}]
+}
+
+func (a *answerSizes) set(r request, size int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sizes == nil || len(a.sizes) >= maxAnswerSizes {
+		a.sizes = map[answerKey]int{}
 	}
+	key := answerKey{r.cmd, r.ref}
+	a.sizes[key] = max(a.sizes[key], size)
 }
 
 // ioctlOnce makes the call with a header of its own: one that the kernel
