@@ -134,7 +134,7 @@ func (c *Client) askVersion(op string) (Version, error) {
 	if err := h.Put(buf); err != nil {
 		return Version{}, fail(op, nil, err)
 	}
-	if err := c.traced(dmwire.CmdVersion, buf); err != nil {
+	if err := c.traced(request{cmd: dmwire.CmdVersion}, buf); err != nil {
 		return Version{}, fail(op, nil, err)
 	}
 	got, err := dmwire.ParseHeader(buf)
@@ -178,10 +178,12 @@ func (c *Client) Close() error {
 }
 
 // begin counts a call in, so that Close waits for it.
-func (c *Client) begin() error {
+func (c *Client) begin(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	// What a guard does while it holds devices is part of a call that Close
+	// waits for.
+	if c.closed && ctx.Value(guardKey{}) != c {
 		return ErrClosed
 	}
 	c.jobs.Add(1)
@@ -200,7 +202,7 @@ func run[T any](ctx context.Context, c *Client, op string, object any, fn func(c
 	if err := ctx.Err(); err != nil {
 		return zero, fail(op, object, err)
 	}
-	if err := c.begin(); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return zero, fail(op, object, err)
 	}
 	if ctx.Done() == nil {
@@ -229,6 +231,11 @@ func run[T any](ctx context.Context, c *Client, op string, object any, fn func(c
 	case r := <-done:
 		return r.v, fail(op, object, r.err)
 	case <-timer.C:
+		select {
+		case r := <-done: // both were ready
+			return r.v, fail(op, object, r.err)
+		default:
+		}
 		return zero, &Error{Op: op, Object: objectText(object), Err: errors.Join(ErrPending, ctx.Err())}
 	}
 }

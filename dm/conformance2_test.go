@@ -33,7 +33,7 @@ func testBigTable(t *testing.T, e *env) {
 			}
 		}
 	}
-	deps, err := e.c.Deps(context.Background(), e.name("big"), false)
+	deps, err := e.c.Deps(context.Background(), e.name("big"), dm.DepsOptions{})
 	if err != nil || len(deps) != 2 {
 		t.Errorf("deps %v %v", deps, err)
 	}
@@ -308,11 +308,15 @@ func testEvents(t *testing.T, e *env) {
 				ended <- err
 				return
 			}
-			if !strings.HasPrefix(string(ev.Name)+string(ev.OldName), e.prefix) {
+			if ev.Kind == dm.Listed {
+				if !ev.Initial || !ev.Dev.IsZero() {
+					t.Errorf("%+v", ev)
+				}
+				close(ready) // a second one panics
 				continue
 			}
-			if ev.Initial {
-				close(ready)
+			if !strings.HasPrefix(string(ev.Name)+string(ev.OldName), e.prefix) {
+				continue
 			}
 			seen <- ev
 		}
@@ -347,6 +351,17 @@ func testEvents(t *testing.T, e *env) {
 	}
 	e.remove(t, a.Dev)
 	want(dm.Removed, e.name("b"))
+	// Without a table the kernel makes no event of a rename; the uuid tells.
+	n := e.create(t, "n", nil, dm.CreateOptions{UUID: dm.UUID(e.prefix + "bare")})
+	want(dm.Created, n.Name)
+	if err := e.c.Rename(ctx, n.Dev, e.name("n2"), dm.RenameOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if ev := want(dm.Renamed, e.name("n2")); ev.OldName != n.Name || ev.EventNr != n.EventNr {
+		t.Errorf("%+v", ev)
+	}
+	e.remove(t, n.Dev)
+	want(dm.Removed, e.name("n2"))
 	// A reader that stops is no obstacle to others.
 	for range e.c.Events(ctx, dm.EventOptions{Initial: true}) {
 		break

@@ -414,7 +414,7 @@ func testSelfReference(t *testing.T, e *env) {
 	_, err = e.c.Reload(ctx, a.Dev, e.table(t, "0 1024 linear %s 0", b.Dev), dm.ReloadOptions{})
 	wantErr(t, err, dm.ErrBadTable, "stands on the device itself")
 	wantErr(t, e.c.Load(ctx, a.Dev, e.table(t, "0 1024 linear %s 0", a.Dev), dm.LoadOptions{}), dm.ErrBadTable)
-	deps, err := e.c.Deps(ctx, b.Name, false)
+	deps, err := e.c.Deps(ctx, b.Name, dm.DepsOptions{})
 	if err != nil || len(deps) != 1 || deps[0] != a.Dev {
 		t.Errorf("deps %v, %v", deps, err)
 	}
@@ -474,7 +474,7 @@ func testWhileSuspended(t *testing.T, e *env) {
 		}
 	}
 	running()
-	deps, _ := e.c.Deps(ctx, a.Dev, false)
+	deps, _ := e.c.Deps(ctx, a.Dev, dm.DepsOptions{})
 	if got := e.liveTable(t, a.Dev); len(deps) != 1 || !strings.Contains(got, deps[0].String()) {
 		t.Errorf("table %q, deps %v", got, deps)
 	}

@@ -55,7 +55,7 @@ func readers(c *dm.Client) []func() error {
 		func() error { _, err := c.List(ctx, dm.ListOptions{}); return err },
 		func() error { _, err := c.Table(ctx, n, dm.StatusOptions{}); return err },
 		func() error { _, err := c.Status(ctx, n, dm.StatusOptions{}); return err },
-		func() error { _, err := c.Deps(ctx, n, false); return err },
+		func() error { _, err := c.Deps(ctx, n, dm.DepsOptions{}); return err },
 		func() error { _, err := c.Versions(ctx); return err },
 		func() error { _, err := c.TargetVersion(ctx, "linear"); return err },
 		func() error { _, err := c.Message(ctx, n, 0, "@stats_list"); return err },

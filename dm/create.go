@@ -139,7 +139,7 @@ func (c *Client) activate(ctx context.Context, made Info, t Table, opts CreateOp
 	}
 	if c.host.ownNodes() {
 		if err := c.host.nodes.Create(string(info.Name), info.Dev.Major, info.Dev.Minor); err != nil {
-			return made, &Error{Detail: "node", Err: err}
+			return made, &Error{Detail: "node", Err: opaque{err}}
 		}
 	}
 	if err := u.wait(ctx); err != nil {

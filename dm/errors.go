@@ -63,8 +63,9 @@ var errnoNames = map[syscall.Errno]string{
 type Error struct {
 	Op     string // the call: "create", "reload", "suspend", …
 	Object string // the device, as the caller named it
-	// Code is the kernel's answer, with Linux's number; 0 when the kernel
-	// was not asked, or did not refuse.
+	// Code is the kernel's answer, with Linux's number; 0 when there is
+	// none. What was refused before the kernel was asked has the number
+	// that the kernel would have given, where that is known.
 	Code syscall.Errno
 	// Detail is the kernel's own reason from its log, or what was found
 	// before the kernel was asked, or in what state the device was left.
@@ -110,7 +111,7 @@ func (e *Error) errnoText() string {
 		name = "errno " + num(uint64(e.Code))
 	}
 	switch {
-	case e.notExist():
+	case e.notExist() && e.Code != enoent:
 		return "no such device (" + name + ")"
 	case e.exist():
 		return "taken (" + name + ")"
@@ -126,14 +127,41 @@ func (e *Error) errnoText() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error {
+	if errno, ok := e.Err.(syscall.Errno); ok {
+		return kernelErrno(errno)
+	}
 	if e.Err == nil && e.Code != 0 {
-		return e.Code
+		return kernelErrno(e.Code)
 	}
 	return e.Err
 }
 
+// kernelErrno is a number of the kernel that matches itself and no more: what
+// it means here, Error.Is knows. ENOENT from a load, for one, is an unknown
+// cipher and no missing device; and away from Linux the number would be read
+// as another system's.
+type kernelErrno syscall.Errno
+
+func (k kernelErrno) Error() string        { return syscall.Errno(k).Error() }
+func (k kernelErrno) Is(target error) bool { return target == syscall.Errno(k) }
+func (k kernelErrno) As(target any) bool {
+	p, ok := target.(*syscall.Errno)
+	if ok {
+		*p = syscall.Errno(k)
+	}
+	return ok
+}
+
 func (e *Error) notExist() bool {
-	return !e.taken && (e.Code == enxio || e.Code == enodev || e.Code == enoent)
+	switch e.Code {
+	case enxio, enodev:
+		return !e.taken
+	case enoent:
+		// Of a message: no such region, no such thing in the target. Of a
+		// load it can be an unknown cipher.
+		return e.Op == "message" || e.Op == "target version"
+	}
+	return false
 }
 
 // exist: the kernel says EBUSY when a name or uuid is taken, and ENXIO when a
@@ -177,13 +205,19 @@ func fail(op string, object any, err error) error {
 		return nil
 	}
 	e := &Error{Op: op, Object: objectText(object)}
-	var inner *Error
-	if errors.As(err, &inner) {
+	if inner, ok := err.(*Error); ok {
 		e.Code, e.Detail, e.Err, e.taken = inner.Code, inner.Detail, inner.Err, inner.taken
+		if inner.Object != "" && inner.Object != e.Object {
+			e.Detail = strings.TrimSuffix(inner.Op+" "+inner.Object+": "+inner.Detail, ": ")
+		}
 		return e
 	}
+	// Of a tree of errors the first number is the code; the rest is kept.
+	var inner *Error
 	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errors.As(err, &inner) {
+		e.Code, e.taken = inner.Code, inner.taken
+	} else if errors.As(err, &errno) {
 		e.Code = errno
 	}
 	e.Err = err
@@ -204,14 +238,24 @@ func objectText(object any) string {
 
 // detail adds a remark to an error that fail made.
 func detail(err error, remark string) error {
-	var e *Error
-	if remark == "" || !errors.As(err, &e) {
+	if remark == "" || err == nil {
 		return err
 	}
-	d := *e
+	d := *fail("", nil, err).(*Error)
+	if e, ok := err.(*Error); ok {
+		d.Op, d.Object = e.Op, e.Object
+	}
 	if d.Detail != "" {
 		d.Detail += "; "
 	}
 	d.Detail += remark
 	return &d
+}
+
+// opaque is the error of something beside the device: a node, the run file,
+// sysfs. That a file does not exist must not pass for a device that does not.
+type opaque struct{ error }
+
+func (o opaque) Is(target error) bool {
+	return (target == fs.ErrPermission || target == errors.ErrUnsupported) && errors.Is(o.error, target)
 }

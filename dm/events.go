@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
-	"sync"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 )
@@ -15,19 +14,23 @@ import (
 // EventKind says what happened to a device.
 type EventKind uint8
 
-// The kinds of events.
+// The kinds of events. The zero value is none of them, because the Event
+// that comes with the error at the end of a stream is the zero Event.
 const (
-	Created EventKind = iota // or was there when the stream began, with Initial
+	Created EventKind = iota + 1 // or was there when the stream began, with Initial
 	Removed
 	Renamed
 	// Triggered: a target reported something (a leg failed, a pool ran low,
-	// a resync ended), or the device was renamed: its event number rose.
+	// a resync ended), or the device got its uuid: its event number rose.
 	Triggered
+	// Listed: all devices that were there when the stream began have been
+	// told of. It comes once, with EventOptions.Initial, and names no device.
+	Listed
 )
 
-var eventNames = [...]string{"created", "removed", "renamed", "triggered"}
+var eventNames = [...]string{"none", "created", "removed", "renamed", "triggered", "listed"}
 
-// String is the kind in lower case.
+// String is the kind in lower case; of the zero value it is "none".
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {
 		return eventNames[k]
@@ -47,13 +50,14 @@ type Event struct {
 	EventNr uint32
 	Count   uint32 // of Triggered; otherwise 0
 	OldName Name   // of Renamed
-	Initial bool   // of Created: the device was there at the start
+	Initial bool   // of Created: the device was there at the start; and of Listed
 }
 
 // EventOptions change Events.
 type EventOptions struct {
-	// Initial begins the stream with the devices that are there. Nothing
-	// that happens after is missed.
+	// Initial begins the stream with the devices that are there, by name,
+	// and then one event Listed, also when there are none. Nothing that
+	// happens after is missed.
 	Initial bool
 }
 
@@ -66,8 +70,19 @@ type EventOptions struct {
 // The kernel tells that something happened, and the list then says to what:
 // a device that is created and removed again before the list is taken is
 // not seen. A device is taken for the same one while its number and uuid
-// stay and its event number does not fall. A swap of tables alone has no
-// trace in the list and gives no event.
+// stay and its event number does not fall; without a uuid it must rise with
+// the name, which it does not for a device without a table: that one is
+// removed and created. A swap of tables alone has no trace in the list and
+// gives no event.
+//
+// What happened between two lists comes as removals first, then renames,
+// then the rest, so that a name is free before it is told of again. Only
+// devices that trade their names can't be put in such an order: who follows
+// them goes by Dev.
+//
+// What a reader leaves unread takes memory for each device, not for each
+// event: Triggered are counted in one, a device that came and went
+// unread is not told of, and many renames become one.
 func (c *Client) Events(ctx context.Context, opts EventOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		sub, err := c.events.subscribe(opts.Initial)
@@ -101,16 +116,19 @@ func (c *Client) Events(ctx context.Context, opts EventOptions) iter.Seq2[Event,
 }
 
 // WaitEvent waits until the event number of a device differs from nr, and
-// gives the state and the status of its targets then (DM_DEV_WAIT). With the
-// number from [Client.Info] no event is missed:
+// gives the state and the status of its targets then. With the number from
+// [Client.Info] no event is missed:
 //
 //	info, err := c.Info(ctx, ref)
 //	// act on the state
 //	info, status, err := c.WaitEvent(ctx, ref, info.EventNr)
 //
-// A wait in the kernel can't be cancelled without a signal; so the wait is
-// on the control descriptor, and the kernel is asked when it would answer
-// at once. The error matches fs.ErrNotExist when the device is removed.
+// The error matches fs.ErrNotExist when the device is removed. One that is
+// made anew meanwhile under the same ref is waited for.
+//
+// A wait in the kernel can't be cancelled without a signal, and would keep
+// Close from ending. So the wait is on the control descriptor, and DM_DEV_WAIT
+// is asked with a number that no device has, so that it answers at once.
 func (c *Client) WaitEvent(ctx context.Context, ref Ref, nr uint32) (Info, []Status, error) {
 	fails := func(err error) (Info, []Status, error) { return Info{}, nil, fail("wait", ref, err) }
 	sub, err := c.events.subscribe(false)
@@ -119,12 +137,18 @@ func (c *Client) WaitEvent(ctx context.Context, ref Ref, nr uint32) (Info, []Sta
 	}
 	defer c.events.unsubscribe(sub)
 	for {
+		// Info first: it does not trouble the targets, who may have to
+		// commit their metadata for a status.
 		info, err := c.Info(ctx, ref)
 		if err != nil {
 			return fails(err)
 		}
 		if info.EventNr != nr {
-			break
+			info, status, err := c.stateAndStatus(ctx, ref, nr)
+			if err != nil || info.EventNr != nr {
+				return info, status, err
+			}
+			// Replaced in between: the number is what the caller has seen.
 		}
 		select {
 		case <-ctx.Done():
@@ -136,12 +160,16 @@ func (c *Client) WaitEvent(ctx context.Context, ref Ref, nr uint32) (Info, []Sta
 			}
 		}
 	}
+}
+
+// stateAndStatus takes both from one answer, so that they belong together.
+func (c *Client) stateAndStatus(ctx context.Context, ref Ref, nr uint32) (Info, []Status, error) {
 	type answer struct {
 		info  Info
 		specs []dmwire.Spec
 	}
 	a, err := run(ctx, c, "wait", ref, func(context.Context) (a answer, err error) {
-		r := request{cmd: dmwire.CmdWait, ref: ref, eventNr: nr, reply: true, retries: true}
+		r := request{cmd: dmwire.CmdWait, ref: ref, eventNr: nr ^ 1<<31, reply: true, retries: true}
 		err = c.ioctl(r, func(h *dmwire.Header, payload []byte) error {
 			a.info = infoOf(h)
 			a.specs, err = dmwire.ParseStatus(payload, h.TargetCount)
@@ -150,248 +178,6 @@ func (c *Client) WaitEvent(ctx context.Context, ref Ref, nr uint32) (Info, []Sta
 		return a, err
 	})
 	return a.info, statusOf(a.specs), err
-}
-
-// poller watches the control descriptor while anybody listens.
-type poller struct {
-	c *Client
-
-	mu      sync.Mutex
-	subs    map[*subscription]bool
-	stop    context.CancelFunc // of the goroutine; nil when none runs
-	stopped chan struct{}      // closed when it has ended
-	known   map[Dev]Entry
-	closed  bool
-}
-
-// subscription is the queue of one listener.
-type subscription struct {
-	ready chan struct{} // has room for one: there is something to take
-	woken chan struct{} // has room for one: the driver reported something
-
-	mu    sync.Mutex
-	queue []Event
-	err   error
-}
-
-func (p *poller) init(c *Client) { p.c, p.subs = c, map[*subscription]bool{} }
-
-func (p *poller) subscribe(initial bool) (*subscription, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		if p.closed {
-			return nil, ErrClosed
-		}
-		if p.stop != nil {
-			break
-		}
-		if last := p.stopped; last != nil {
-			// The last goroutine was told to stop; it must not wait on the
-			// transport beside a new one, and may need the lock to end.
-			p.mu.Unlock()
-			<-last
-			p.mu.Lock()
-			if p.stopped == last {
-				p.stopped = nil
-			}
-			continue
-		}
-		if err := p.start(); err != nil {
-			return nil, err
-		}
-	}
-	s := &subscription{ready: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
-	if initial {
-		for _, e := range p.known {
-			s.add(Event{Kind: Created, Name: e.Name, UUID: e.UUID, Dev: e.Dev, EventNr: e.EventNr, Initial: true})
-		}
-	}
-	p.subs[s] = true
-	return s, nil
-}
-
-func (p *poller) unsubscribe(s *subscription) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.subs, s)
-	if len(p.subs) == 0 && p.stop != nil {
-		p.stop()
-		p.stop = nil
-	}
-}
-
-// close ends all streams.
-func (p *poller) close() {
-	p.mu.Lock()
-	p.closed = true
-	stop, stopped := p.stop, p.stopped
-	p.stop = nil
-	for s := range p.subs {
-		s.end(ErrClosed)
-	}
-	p.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
-	if stopped != nil {
-		<-stopped
-	}
-}
-
-// start arms the descriptor, takes the first list, and leaves a goroutine
-// waiting. p.mu is held.
-func (p *poller) start() error {
-	list, err := p.arm()
-	if err != nil {
-		return err
-	}
-	p.known = index(list)
-	ctx, cancel := context.WithCancel(context.Background())
-	p.stop, p.stopped = cancel, make(chan struct{})
-	go p.loop(ctx, p.stopped)
-	return nil
-}
-
-// arm takes the list after the cursor of the descriptor has been set, so
-// that what happens from then on makes the descriptor readable.
-func (p *poller) arm() ([]Entry, error) {
-	if err := p.c.ioctl(request{cmd: dmwire.CmdArmPoll}, nil); err != nil {
-		return nil, err
-	}
-	return p.c.list(ListOptions{})
-}
-
-func (p *poller) loop(ctx context.Context, stopped chan struct{}) {
-	defer close(stopped)
-	for {
-		err := p.c.t.Wait(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		var list []Entry
-		if err == nil {
-			list, err = p.arm()
-		}
-		p.mu.Lock()
-		if err != nil {
-			for s := range p.subs {
-				s.end(err)
-			}
-			if p.stopped == stopped {
-				p.stop = nil
-			}
-			p.mu.Unlock()
-			return
-		}
-		events := compare(p.known, list)
-		p.known = index(list)
-		for s := range p.subs {
-			s.add(events...)
-			s.wake()
-		}
-		p.mu.Unlock()
-	}
-}
-
-func index(list []Entry) map[Dev]Entry {
-	m := make(map[Dev]Entry, len(list))
-	for _, e := range list {
-		m[e.Dev] = e
-	}
-	return m
-}
-
-// compare says what must have happened between two lists.
-func compare(old map[Dev]Entry, now []Entry) []Event {
-	var events []Event
-	seen := make(map[Dev]bool, len(now))
-	made := func(e Entry) Event {
-		return Event{Kind: Created, Name: e.Name, UUID: e.UUID, Dev: e.Dev, EventNr: e.EventNr}
-	}
-	gone := func(e Entry) Event {
-		return Event{Kind: Removed, Name: e.Name, UUID: e.UUID, Dev: e.Dev, EventNr: e.EventNr}
-	}
-	for _, e := range now {
-		seen[e.Dev] = true
-		o, known := old[e.Dev]
-		switch {
-		case !known:
-			events = append(events, made(e))
-			continue
-		case o.UUID != e.UUID && o.UUID != "", int32(e.EventNr-o.EventNr) < 0,
-			o.Name != e.Name && e.EventNr == o.EventNr:
-			// Another device at the same number: a uuid never changes once
-			// set, a rename raises the event number.
-			events = append(events, gone(o), made(e))
-			continue
-		case o.Name != e.Name:
-			ev := made(e)
-			ev.Kind, ev.OldName = Renamed, o.Name
-			events = append(events, ev)
-			if e.EventNr-o.EventNr <= 1 {
-				continue
-			}
-			o.EventNr++ // the rename's own
-		}
-		if e.EventNr != o.EventNr {
-			ev := made(e)
-			ev.Kind, ev.Count = Triggered, e.EventNr-o.EventNr
-			events = append(events, ev)
-		}
-	}
-	for dev, o := range old {
-		if !seen[dev] {
-			events = append(events, gone(o))
-		}
-	}
-	return events
-}
-
-// add queues events. One that only raises the number of the event last
-// queued for the same device is joined with it, so that a reader that never
-// comes back does not fill the memory.
-func (s *subscription) add(events ...Event) {
-	if len(events) == 0 {
-		return
-	}
-	s.mu.Lock()
-	for _, e := range events {
-		if n := len(s.queue); n > 0 && e.Kind == Triggered && s.queue[n-1].Kind == Triggered && s.queue[n-1].Dev == e.Dev && s.queue[n-1].Name == e.Name {
-			s.queue[n-1].EventNr = e.EventNr
-			s.queue[n-1].Count += e.Count
-			continue
-		}
-		s.queue = append(s.queue, e)
-	}
-	s.mu.Unlock()
-	signal(s.ready)
-}
-
-func (s *subscription) wake() { signal(s.woken) }
-
-func (s *subscription) end(err error) {
-	s.mu.Lock()
-	if s.err == nil {
-		s.err = err
-	}
-	s.mu.Unlock()
-	signal(s.ready)
-}
-
-func (s *subscription) take() ([]Event, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	batch := s.queue
-	s.queue = nil
-	return batch, s.err
-}
-
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }
 
 // gone reports whether err says that there is no such device.

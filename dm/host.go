@@ -167,7 +167,7 @@ func runFileError(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}
-	return &Error{Detail: "the list of what a kill would leave can't be kept; see WithRunDir", Err: err}
+	return &Error{Detail: "the list of what a kill would leave can't be kept; see WithRunDir", Err: opaque{err}}
 }
 
 func (n *note) add(fields ...runfile.Field) {
@@ -223,6 +223,21 @@ func (h *heldNotes) keep(dev Dev, n *note) {
 	}
 	h.notes[dev].end() // of a suspend that raced with this one
 	h.notes[dev] = n
+}
+
+// any reports whether this client holds a device suspended.
+func (h *heldNotes) any() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.notes) > 0
+}
+
+// loaded notes a table that is put into the inactive slot of a held device,
+// so that Recover knows it from another one's.
+func (h *heldNotes) loaded(dev Dev, shape string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes[dev].add(runfile.F("shape", shape))
 }
 
 // forget ends the note of a device that runs again or is gone.

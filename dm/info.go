@@ -51,7 +51,7 @@ func (c *Client) quick(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return c.begin()
+	return c.begin(ctx)
 }
 
 func (c *Client) info(ref Ref) (info Info, err error) {
@@ -132,15 +132,19 @@ func (c *Client) TargetVersion(ctx context.Context, target string) (Version, err
 	})
 }
 
+// DepsOptions change Deps.
+type DepsOptions struct {
+	Inactive bool // ask about the table that is not live yet
+}
+
 // Deps lists the devices that the table of a device maps (DM_TABLE_DEPS), in
-// the kernel's order: the most recently opened first. inactive asks about
-// the table that is not live yet.
-func (c *Client) Deps(ctx context.Context, ref Ref, inactive bool) ([]Dev, error) {
+// the kernel's order: the most recently opened first.
+func (c *Client) Deps(ctx context.Context, ref Ref, opts DepsOptions) ([]Dev, error) {
 	if err := c.quick(ctx); err != nil {
 		return nil, fail("deps", ref, err)
 	}
 	defer c.jobs.Done()
-	devs, err := c.deps(ref, inactive)
+	devs, err := c.deps(ref, opts.Inactive)
 	return devs, fail("deps", ref, err)
 }
 

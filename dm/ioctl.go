@@ -33,6 +33,7 @@ type request struct {
 	size    int                        // bytes that put needs
 	reply   bool                       // the answer has a payload of unknown size
 	secret  bool                       // the buffer holds, or may hold, a key
+	keys    []string                   // in what is sent
 	retries bool                       // repeat when a signal interrupts
 }
 
@@ -98,8 +99,10 @@ type answerSizes struct {
 
 type answerKey struct {
 	cmd dmwire.Command
-	ref Ref // nil for the lists
+	ref string // empty for the lists
 }
+
+func keyOf(r request) answerKey { return answerKey{r.cmd, objectText(r.ref)} }
 
 // maxAnswerSizes bounds the memory for devices that have gone.
 const maxAnswerSizes = 4096
@@ -107,7 +110,7 @@ const maxAnswerSizes = 4096
 func (a *answerSizes) get(r request) int {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return a.sizes[answerKey{r.cmd, r.ref}]
+	return a.sizes[keyOf(r)]
 }
 
 func (a *answerSizes) set(r request, size int) {
@@ -116,7 +119,7 @@ func (a *answerSizes) set(r request, size int) {
 	if a.sizes == nil || len(a.sizes) >= maxAnswerSizes {
 		a.sizes = map[answerKey]int{}
 	}
-	key := answerKey{r.cmd, r.ref}
+	key := keyOf(r)
 	a.sizes[key] = max(a.sizes[key], size)
 }
 
@@ -154,7 +157,7 @@ func (c *Client) ioctlOnce(r request, size int, decode func(*dmwire.Header, []by
 			return false, err
 		}
 	}
-	if err := c.traced(r.cmd, *buf); err != nil {
+	if err := c.traced(r, *buf); err != nil {
 		if closedError(err) {
 			return false, ErrClosed
 		}

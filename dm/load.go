@@ -75,7 +75,8 @@ func (c *Client) checkDevices(t Table, self Dev) error {
 			if f.self != "" {
 				return badTable("segment %d (%s): %s %s", i, name, x.Device, f.self)
 			}
-			if end := x.Start + x.Length; x.Length > 0 && (end > Sectors(size) || end < x.Start) {
+			// The kernel skips a device of size 0: one without a table yet.
+			if end := x.Start + x.Length; x.Length > 0 && size > 0 && (end > Sectors(size) || end < x.Start) && !c.growing(f.dev) {
 				return badTable("segment %d (%s): wants sectors %d to %d of %s, which has %d",
 					i, name, uint64(x.Start), uint64(end), x.Device, size)
 			}
@@ -88,12 +89,20 @@ func (c *Client) checkDevices(t Table, self Dev) error {
 type found struct {
 	size uint64 // sectors
 	self string // how it is the device whose table it is; empty when not
+	dev  Dev
 	err  error
 }
 
+// growing reports whether dev has a table in its inactive slot: it will have
+// another size when it is resumed, which in a stack is before this one is.
+func (c *Client) growing(dev Dev) bool {
+	info, err := c.info(dev)
+	return err == nil && info.InactiveTable
+}
+
 func (c *Client) find(name string, self Dev) (f found) {
-	var dev Dev
-	dev.Major, dev.Minor, f.size, f.err = c.host.system.BlockDevice(name)
+	f.dev.Major, f.dev.Minor, f.size, f.err = c.host.system.BlockDevice(name)
+	dev := f.dev
 	switch {
 	case f.err != nil || self.IsZero():
 	case dev == self:
@@ -142,7 +151,9 @@ func (c *Client) Load(ctx context.Context, ref Ref, t Table, opts LoadOptions) e
 		if err := c.checkDevices(t, info.Dev); err != nil {
 			return err
 		}
-		_, err = c.load(ref, t, opts.ReadOnly)
+		if _, err = c.load(ref, t, opts.ReadOnly); err == nil && c.host.held.any() {
+			c.host.held.loaded(info.Dev, shape(t.specs()))
+		}
 		return err
 	})
 }
@@ -152,7 +163,7 @@ func (c *Client) load(ref Ref, t Table, readOnly bool) (info Info, err error) {
 	secret := secretsOf(t)
 	r := request{
 		cmd: dmwire.CmdLoad, ref: ref, targets: uint32(len(specs)),
-		size: dmwire.SpecsSize(specs), secret: len(secret) > 0,
+		size: dmwire.SpecsSize(specs), secret: len(secret) > 0, keys: secret,
 		put: func(b []byte) error { return dmwire.PutLoad(b, specs) },
 	}
 	if readOnly {
@@ -203,7 +214,11 @@ func (c *Client) suspend(ref Ref, o SuspendOptions) error {
 // resume runs the device, with the inactive table if there is one. When the
 // kernel refuses that table it throws it away and leaves the device
 // suspended on the old one: then it is resumed again on that.
+//
+// The user's trace waits: between the two calls the device stands still.
 func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (info Info, err error) {
+	c.quiet.hold()
+	defer c.quiet.release()
 	eventNr, answered := u.expect()
 	r := request{cmd: dmwire.CmdSuspend, ref: ref, retries: true, flags: o.flags(), eventNr: eventNr}
 	if readOnly {

@@ -27,7 +27,7 @@ func (c *Client) Message(ctx context.Context, ref Ref, sector Sectors, text stri
 	secret := messageSecrets(text)
 	return run(ctx, c, "message", ref, func(context.Context) (answer string, err error) {
 		r := request{
-			cmd: dmwire.CmdMessage, ref: ref, reply: true, secret: len(secret) > 0,
+			cmd: dmwire.CmdMessage, ref: ref, reply: true, secret: len(secret) > 0, keys: secret,
 			size: dmwire.MessageSize(text),
 			put:  func(b []byte) error { dmwire.PutMessage(b, uint64(sector), text); return nil },
 		}
@@ -107,7 +107,7 @@ func (c *Client) setReadAhead(dev Dev, n Sectors) error {
 		return err
 	}
 	if err := os.WriteFile(path, []byte(num((n+1)/2)), 0); err != nil {
-		return &Error{Detail: "read-ahead", Err: err}
+		return &Error{Detail: "read-ahead", Err: opaque{err}}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package dm
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -48,6 +49,10 @@ func (l Leftover) String() string {
 // RecoverOptions change Recover.
 type RecoverOptions struct {
 	DryRun bool // only list
+	// Force also removes a bare device that can't be told for sure from one
+	// that another program has made since: it has no uuid, and its maker died
+	// before it could note its number, or the kernel is older than 5.15.
+	Force bool
 }
 
 // grace is how long a device must look abandoned when the process that made
@@ -67,7 +72,9 @@ const grace = time.Second
 //
 // Nothing else is touched: a device is taken for the one in the run file
 // only if its number, its uuid and the kernel's disk sequence number (Linux
-// 5.15) agree. Run files of another pid namespace are left alone, because
+// 5.15) agree. One whose maker died before it could note the number is known
+// by its name and its uuid, if nothing has become of it for a second; without
+// a uuid it is only reported, unless forced. Run files of another pid namespace are left alone, because
 // whether their process lives can't be told from here; those from before
 // the last boot are deleted.
 func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, error) {
@@ -85,7 +92,8 @@ func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, 
 		}
 		var all []Leftover
 		for _, dead := range found.Dead {
-			failed := false
+			failed := len(dead.Damaged) > 0 // somebody should look at it
+			passed := c.passed(dead.Open)
 			for _, left := range slices.Clone(dead.Open) { // End takes entries out
 				if dead.OtherBoot {
 					break
@@ -93,7 +101,7 @@ func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, 
 				if err := ctx.Err(); err != nil {
 					return all, err
 				}
-				l := c.recoverOne(ctx, dead, left, opts.DryRun)
+				l := c.recoverOne(ctx, dead, left, passed[left.Get("group")], opts)
 				all = append(all, l)
 				if l.Err != nil {
 					failed = true
@@ -111,7 +119,8 @@ func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, 
 	})
 }
 
-func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfile.Left, dry bool) Leftover {
+func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfile.Left, passed bool, opts RecoverOptions) Leftover {
+	dry := opts.DryRun
 	l := Leftover{
 		PID: dead.Owner.PID, What: left.Get("what"),
 		Name: Name(left.Get("name")), UUID: UUID(left.Get("uuid")), Key: left.Get("key"),
@@ -130,8 +139,14 @@ func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfil
 		c.recoverNodes(&l, left, dry)
 		return l
 	}
-	info, ok := c.identify(ctx, l, left)
-	if !ok {
+	info, sure, err := c.identify(ctx, l, left)
+	if err == nil && l.What == "create" && !sure && !opts.Force {
+		err = &Error{Detail: "it may be another one's, made since; see Force", Err: ErrRefused}
+	}
+	if err != nil {
+		if !errors.Is(err, errOther) {
+			l.Err = fail("recover", l.Name, err)
+		}
 		return l
 	}
 	switch l.What {
@@ -148,12 +163,7 @@ func (c *Client) recoverOne(ctx context.Context, dead *runfile.Dead, left runfil
 	case "reload":
 		c.recoverReload(ctx, &l, info, left, dry)
 	case "suspend":
-		if info.Suspended {
-			l.Action = "resumed"
-			if !dry {
-				l.Err = c.recoverSuspended(ctx, info)
-			}
-		}
+		c.recoverSuspend(ctx, &l, info, left, passed, dry)
 	default:
 		l.Err = &Error{Op: "recover", Object: l.What, Detail: "unknown entry"}
 	}
@@ -181,46 +191,142 @@ func (c *Client) staysOpen(ctx context.Context, info *Info) bool {
 	return info.Open > 0
 }
 
-// identify finds the device of an entry, if it is still the same one.
-func (c *Client) identify(ctx context.Context, l Leftover, left runfile.Left) (Info, bool) {
+// errOther says that the device of an entry is gone, or another one now.
+var errOther = errors.New("not the device of the entry")
+
+// identify finds the device of an entry, if it is still the same one; sure
+// says that it can be no other.
+func (c *Client) identify(ctx context.Context, l Leftover, left runfile.Left) (info Info, sure bool, err error) {
 	if l.Dev.IsZero() {
-		return c.identifyUnborn(ctx, l)
+		info, err = c.identifyUnborn(ctx, l)
+		return info, l.UUID != "", err
 	}
-	info, err := c.info(l.Dev)
-	if err != nil || info.UUID != l.UUID {
-		return Info{}, false
+	info, err = c.info(l.Dev)
+	if gone(err) {
+		return info, false, errOther
+	}
+	if err != nil {
+		return info, false, err
+	}
+	if info.UUID != l.UUID {
+		return info, false, errOther
 	}
 	if want := left.Get("diskseq"); want != "" {
 		seq, err := c.host.sysfs.DiskSeq(l.Dev.Major, l.Dev.Minor)
-		return info, err == nil && strconv.FormatUint(seq, 10) == want
+		if err != nil {
+			return info, false, err
+		}
+		if strconv.FormatUint(seq, 10) != want {
+			return info, false, errOther
+		}
+		return info, true, nil
 	}
 	// Before Linux 5.15 the name has to serve: a device that was renamed
 	// since is left alone.
-	return info, info.Name == l.Name
+	if info.Name != l.Name {
+		return info, false, errOther
+	}
+	return info, l.UUID != "", nil
 }
 
 // identifyUnborn looks for a device whose maker died between the creation
 // and the note of its number. Another program may have made one of that
-// name meanwhile; but nobody leaves a device without any table for long.
-func (c *Client) identifyUnborn(ctx context.Context, l Leftover) (Info, bool) {
-	bare := func() (Info, bool) {
+// name meanwhile; but few leave a device without any table for long.
+func (c *Client) identifyUnborn(ctx context.Context, l Leftover) (Info, error) {
+	bare := func() (Info, error) {
 		info, err := c.info(l.Name)
-		return info, err == nil && info.UUID == l.UUID && info.Open == 0 && info.EventNr == 0 &&
-			!info.ActiveTable && !info.InactiveTable
+		switch {
+		case gone(err):
+			return info, errOther
+		case err != nil:
+			return info, err
+		case info.UUID != l.UUID || info.Open > 0 || info.EventNr > 0 || info.ActiveTable || info.InactiveTable:
+			return info, errOther
+		}
+		return info, nil
 	}
-	first, ok := bare()
-	if !ok {
-		return Info{}, false
+	first, err := bare()
+	if err != nil {
+		return first, err
 	}
-	seq, _ := c.host.sysfs.DiskSeq(first.Dev.Major, first.Dev.Minor)
 	select {
 	case <-ctx.Done():
-		return Info{}, false
+		return first, ctx.Err()
 	case <-time.After(grace):
 	}
-	again, ok := bare()
-	seq2, _ := c.host.sysfs.DiskSeq(again.Dev.Major, again.Dev.Minor)
-	return again, ok && again.Dev == first.Dev && seq == seq2
+	again, err := bare()
+	if err == nil && again.Dev != first.Dev {
+		err = errOther
+	}
+	return again, err
+}
+
+// passed tells of each guard of a dead process whether it had begun to resume
+// its devices: then the swaps that are left must be done too, or a stack
+// would be half on its new tables. It had if a device that came with a new
+// table runs without it, or if one that got its table meanwhile is still
+// suspended while another runs.
+func (c *Client) passed(entries []runfile.Left) map[string]bool {
+	type state struct{ running, swapped, filled bool }
+	groups := map[string]*state{}
+	for _, e := range entries {
+		name := e.Get("group")
+		if name == "" {
+			continue
+		}
+		g := groups[name]
+		if g == nil {
+			g = &state{}
+			groups[name] = g
+		}
+		dev, err := ParseDev(e.Get("dev"))
+		if err != nil {
+			continue
+		}
+		info, err := c.info(dev)
+		if err != nil || info.UUID != UUID(e.Get("uuid")) {
+			continue
+		}
+		preloaded := e.Get("preloaded") != ""
+		g.running = g.running || !info.Suspended
+		g.swapped = g.swapped || !info.Suspended && preloaded && !info.InactiveTable
+		g.filled = g.filled || info.Suspended && !preloaded && info.InactiveTable
+	}
+	out := map[string]bool{}
+	for name, g := range groups {
+		out[name] = g.swapped || g.running && g.filled
+	}
+	return out
+}
+
+// recoverSuspend resumes a device: one of a guard with its new table when the
+// guard was past the point of no return, and otherwise on the table it had. A
+// table that a plain Suspend's process has not loaded is another one's.
+func (c *Client) recoverSuspend(ctx context.Context, l *Leftover, info Info, left runfile.Left, passed, dry bool) {
+	if !info.Suspended {
+		return
+	}
+	if info.InactiveTable && left.Get("group") == "" {
+		specs, err := c.tableStatus(info.Dev, dmwire.StatusTable|dmwire.QueryInactive, true)
+		if err != nil {
+			l.Err = fail("recover", info.Name, err)
+			return
+		}
+		if shape(specs) != left.Get("shape") {
+			l.Err = &Error{Op: "recover", Object: string(info.Name), Detail: "somebody has loaded a table since", Err: ErrBusy}
+			return
+		}
+	}
+	l.Action = "resumed"
+	if dry {
+		return
+	}
+	if passed {
+		l.Action = "resumed on its new table"
+		l.Err = c.recoverResume(ctx, info)
+		return
+	}
+	l.Err = c.recoverSuspended(ctx, info)
 }
 
 func (c *Client) recoverCookie(l *Leftover, left runfile.Left, dry bool) {
@@ -254,8 +360,12 @@ func (c *Client) recoverCookie(l *Leftover, left runfile.Left, dry bool) {
 func (c *Client) recoverNodes(l *Leftover, left runfile.Left, dry bool) {
 	info, err := c.info(l.Dev)
 	for _, name := range []Name{l.Name, Name(left.Get("to"))} {
-		if name == "" || err != nil && !gone(err) {
+		if name == "" {
 			continue
+		}
+		if err != nil && !gone(err) {
+			l.Err = fail("recover", name, err)
+			return
 		}
 		has := err == nil && info.Name == name
 		state, verr := c.host.nodes.Verify(string(name), l.Dev.Major, l.Dev.Minor)
@@ -312,6 +422,10 @@ func (c *Client) recoverSuspended(ctx context.Context, info Info) error {
 			return fail("recover", info.Name, err)
 		}
 	}
+	return c.recoverResume(ctx, info)
+}
+
+func (c *Client) recoverResume(ctx context.Context, info Info) error {
 	u, err := c.startUdev(UdevOptions{})
 	if err != nil {
 		return fail("recover", info.Name, err)

@@ -98,9 +98,30 @@ func secretsOf(t Table) []string {
 		if s.Target != nil {
 			params := s.Target.Params()
 			found = append(found, spelled(params, secretSpans(s.Target.TargetType(), params))...)
+			if r, ok := s.Target.(Redacter); ok {
+				found = append(found, hidden(params, r.Redacted())...)
+			}
 		}
 	}
 	return found
+}
+
+// hidden lists the words of params that the redacted form does not show.
+func hidden(params, redacted string) []string {
+	if params == redacted {
+		return nil
+	}
+	shown := map[string]bool{}
+	for _, w := range words(redacted) {
+		shown[redacted[w.start:w.end]] = true
+	}
+	var found []span
+	for _, w := range words(params) {
+		if !shown[params[w.start:w.end]] {
+			found = append(found, w)
+		}
+	}
+	return spelled(params, found)
 }
 
 func messageSecrets(text string) []string { return spelled(text, messageSpans(text)) }

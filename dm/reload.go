@@ -10,6 +10,7 @@ import (
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 	"github.com/linuxblock/linuxblock/internal/runfile"
+	"github.com/linuxblock/linuxblock/internal/udev"
 )
 
 // ReloadOptions change Reload; the zero value flushes and freezes the file
@@ -58,7 +59,7 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	if err != nil {
 		return before, err
 	}
-	defer n.end()
+	defer c.settle(n, before)
 	if _, err := c.load(before.Dev, t, opts.ReadOnly); err != nil {
 		return before, err
 	}
@@ -78,13 +79,31 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	defer u.drop()
 	info, err := c.resume(before.Dev, opts.SuspendOptions, opts.ReadOnly, u)
 	if err != nil {
+		if info.InactiveTable || info.Dev.IsZero() {
+			// Refused before the swap: the next resume must not make it live.
+			err = takeBack(err)
+		}
 		return info, err
 	}
 	n.end()
+	c.host.held.forget(info.Dev)
 	if err := u.wait(ctx); err != nil {
 		return info, detail(err, "the new table is live")
 	}
 	return info, nil
+}
+
+// settle ends the note of a change unless the device was left suspended, or
+// with a table in its inactive slot: then Recover still has work to do.
+func (c *Client) settle(n *note, before Info) {
+	if n == nil {
+		return
+	}
+	now, err := c.info(before.Dev)
+	if err == nil && (now.Suspended && !before.Suspended || now.InactiveTable) {
+		return
+	}
+	n.end()
 }
 
 // noteOf is what the run file keeps of an existing device.
@@ -112,7 +131,6 @@ func shape(specs []dmwire.Spec) string {
 
 // ResumeOptions change Resume.
 type ResumeOptions struct {
-	ReadOnly bool // the table that goes live was loaded read-only
 	SuspendOptions
 	Udev UdevOptions
 }
@@ -127,24 +145,28 @@ func (c *Client) Resume(ctx context.Context, ref Ref, opts ResumeOptions) (Info,
 			return Info{}, err
 		}
 		defer u.drop()
-		info, err := c.resume(ref, opts.SuspendOptions, opts.ReadOnly, u)
+		info, err := c.resume(ref, opts.SuspendOptions, false, u)
+		if !info.Dev.IsZero() && !info.Suspended {
+			c.host.held.forget(info.Dev)
+		}
 		if err != nil {
 			return info, err
 		}
-		c.host.held.forget(info.Dev)
 		if c.host.ownNodes() && info.ActiveTable {
 			if err := c.host.nodes.Create(string(info.Name), info.Dev.Major, info.Dev.Minor); err != nil {
-				return info, &Error{Detail: "the device runs; its node", Err: err}
+				return info, &Error{Detail: "the device runs; its node", Err: opaque{err}}
 			}
 		}
-		return info, u.wait(ctx)
+		return info, detail(u.wait(ctx), "the device runs")
 	})
 }
 
 // Suspend stops the I/O of a device until [Client.Resume]. It is noted in the
 // run file, so that [Recover] resumes a device whose suspender was killed. A
 // suspend that is cancelled while the kernel waits for I/O answers
-// ErrPending, and the device is resumed when the kernel is done with it.
+// ErrPending, and the device is resumed when the kernel is done with it. A
+// table in its inactive slot is dropped then, because the kernel would make
+// it live.
 //
 // The device must not carry what this program needs to go on: use
 // [Client.WhileSuspended] for one that might.
@@ -166,9 +188,13 @@ func (c *Client) Suspend(ctx context.Context, ref Ref, opts SuspendOptions) erro
 			return err
 		}
 		if err := ctx.Err(); err != nil {
-			_, undo := c.resume(before.Dev, SuspendOptions{}, false, &udevSync{c: c})
-			if undo != nil {
-				return detail(fail("", nil, err), "could not be resumed: "+undo.Error())
+			if before.InactiveTable {
+				if undo := c.clear(before.Dev); undo == nil {
+					err = detail(err, "the inactive table was dropped")
+				}
+			}
+			if _, undo := c.resume(before.Dev, SuspendOptions{}, false, c.unsynced()); undo != nil {
+				return detail(err, "could not be resumed: "+undo.Error())
 			}
 			n.end()
 			return err
@@ -178,7 +204,12 @@ func (c *Client) Suspend(ctx context.Context, ref Ref, opts SuspendOptions) erro
 	})
 }
 
-// errUnforced explains a refusal.
+// unsynced is for events that nobody waits for.
+func (c *Client) unsynced() *udevSync {
+	return &udevSync{c: c, flags: udev.PrimarySource | udev.DisableLibraryFallback}
+}
+
+// refuse explains a refusal.
 func refuse(why string) error { return &Error{Detail: why, Err: ErrRefused} }
 
 var errNoTable = errors.New("the device has no live table")

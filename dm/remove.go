@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
-	"github.com/linuxblock/linuxblock/internal/udev"
+	"github.com/linuxblock/linuxblock/internal/runfile"
 )
 
 // RemoveOptions change Remove; the zero value tries once.
@@ -41,7 +41,7 @@ func (c *Client) Remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error {
 	var info Info
 	own := c.host.ownNodes()
-	if own || opts.Force {
+	if own || opts.Force || c.host.held.any() {
 		var err error
 		if info, err = c.info(ref); err != nil {
 			return err
@@ -89,7 +89,7 @@ func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 		// A device whose removal was deferred keeps its node till then;
 		// nobody tells when, so it goes now, as with dmsetup.
 		if err := c.host.nodes.Remove(string(info.Name), info.Dev.Major, info.Dev.Minor); err != nil {
-			return &Error{Detail: "the device is removed; its node", Err: err}
+			return &Error{Detail: "the device is removed; its node", Err: opaque{err}}
 		}
 	}
 	return detail(u.wait(ctx), "the device is removed")
@@ -142,13 +142,23 @@ func (c *Client) wipe(info Info, o SuspendOptions) error {
 	}
 	last := specs[len(specs)-1]
 	t := Table{}.Append(Sectors(last.Start+last.Length), ErrorTarget{})
+	fields := append(c.noteOf(info), runfile.F("shape", shape(t.specs())))
+	if info.Suspended {
+		fields = append(fields, runfile.F("suspended", "before"))
+	}
+	n, err := c.host.run.begin("reload", fields...)
+	if err != nil {
+		return err
+	}
+	defer c.settle(n, info)
 	if _, err := c.load(info.Dev, t, info.ReadOnly); err != nil {
 		return err
 	}
-	if _, err := c.resume(info.Dev, o, info.ReadOnly, &udevSync{c: c, flags: udev.PrimarySource | udev.DisableLibraryFallback}); err != nil {
+	if _, err := c.resume(info.Dev, o, info.ReadOnly, c.unsynced()); err != nil {
 		c.clear(info.Dev)
 		return err
 	}
+	c.host.held.forget(info.Dev)
 	return nil
 }
 

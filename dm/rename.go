@@ -80,7 +80,7 @@ func (c *Client) rename(ctx context.Context, ref Ref, to string, kind dmwire.Fla
 	}
 	if own {
 		if err := c.host.nodes.Rename(string(name), to, info.Dev.Major, info.Dev.Minor); err != nil {
-			return &Error{Detail: "the device is renamed; its node", Err: err}
+			return &Error{Detail: "the device is renamed; its node", Err: opaque{err}}
 		}
 	}
 	return detail(u.wait(ctx), "the device is renamed")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,7 +50,7 @@ type Table []Segment
 // Append gives t with one more segment behind its last: a table of one
 // target is Table{}.Append(length, target).
 func (t Table) Append(length Sectors, target Target) Table {
-	return append(t, Segment{t.Length(), length, target})
+	return append(slices.Clip(t), Segment{t.Length(), length, target})
 }
 
 // Length is the size of the device that t makes: the end of its last

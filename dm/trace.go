@@ -23,17 +23,21 @@ type Trace struct {
 func WithTrace(f func(Trace)) Option { return func(c *config) { c.trace = f } }
 
 // traced makes the ioctl and reports it.
-func (c *Client) traced(cmd dmwire.Command, buf []byte) error {
+func (c *Client) traced(r request, buf []byte) error {
+	cmd := r.cmd
 	if c.trace == nil {
 		return c.t.Ioctl(cmd.Request(), buf)
 	}
-	tr := Trace{Command: cmd.String(), Request: mask(cmd, buf, true)}
+	tr := Trace{Command: cmd.String(), Request: maskValues(mask(cmd, buf, true), r.keys)}
 	tr.Err = c.t.Ioctl(cmd.Request(), buf)
 	answer := buf
 	if h, err := dmwire.ParseHeader(buf); err == nil && tr.Err == nil {
-		answer = buf[:min(int(h.DataSize), len(buf))]
+		answer = buf[:min(uint64(h.DataSize), uint64(len(buf)))]
 	}
-	tr.Answer = mask(cmd, answer, false)
+	tr.Answer = maskValues(mask(cmd, answer, false), r.keys)
+	if cmd == dmwire.CmdTableStatus && len(c.parsers) > 0 {
+		tr.Answer = maskValues(tr.Answer, c.keysIn(answer))
+	}
 	if !c.quiet.keep(func() { c.trace(tr) }) {
 		c.trace(tr)
 	}
@@ -44,7 +48,7 @@ func (c *Client) traced(cmd dmwire.Command, buf []byte) error {
 func mask(cmd dmwire.Command, buf []byte, sent bool) []byte {
 	out := bytes.Clone(buf)
 	h, err := dmwire.ParseHeader(out)
-	if err != nil || int(h.DataStart) >= len(out) {
+	if err != nil || uint64(h.DataStart) >= uint64(len(out)) {
 		return out
 	}
 	payload := out[h.DataStart:]
@@ -99,4 +103,43 @@ func maskText(payload []byte, text string, spans []span) {
 			payload[at+i] = 'x'
 		}
 	}
+}
+
+// maskValues masks keys wherever they stand in a payload.
+func maskValues(buf []byte, keys []string) []byte {
+	if len(buf) <= dmwire.HeaderSize {
+		return buf
+	}
+	for _, k := range keys {
+		payload := buf[dmwire.HeaderSize:]
+		for {
+			i := bytes.Index(payload, []byte(k))
+			if i < 0 || k == "" {
+				break
+			}
+			for j := range k {
+				payload[i+j] = 'x'
+			}
+			payload = payload[i+len(k):]
+		}
+	}
+	return buf
+}
+
+// keysIn finds the keys of targets that others brought in a table that the
+// kernel printed.
+func (c *Client) keysIn(answer []byte) []string {
+	h, err := dmwire.ParseHeader(answer)
+	if err != nil {
+		return nil
+	}
+	payload, err := h.Payload(answer)
+	if err != nil {
+		return nil
+	}
+	specs, err := dmwire.ParseStatus(payload, h.TargetCount)
+	if err != nil {
+		return nil
+	}
+	return secretsOf(tableOf(specs, c.parsers))
 }

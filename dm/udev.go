@@ -51,29 +51,35 @@ func (c *Client) startUdev(o UdevOptions) (*udevSync, error) {
 	if !h.live || h.noUdev || o.NoSync || !udev.Running(h.root) || !udev.HasNotifyRules(h.root) {
 		return u, nil
 	}
-	cookie, err := udev.New(func(stage udev.Stage, key uint32, semid int) error {
-		switch stage {
-		case udev.Intended:
-			n, err := h.run.begin("cookie", runfile.F("key", fmt.Sprintf("%#x", key)))
-			u.note = n
-			return err
-		case udev.Made:
-			u.note.add(runfile.F("semid", strconv.Itoa(semid)))
-		case udev.Dropped:
-			u.note.end()
-			u.note = nil
-		}
-		return nil
-	})
+	cookie, err := udev.New(u.keep)
 	switch {
 	case errors.Is(err, udev.ErrLimit):
 		c.log.Warn("no semaphore for udev, going on without waiting for it", "error", err)
 		return u, nil
 	case err != nil:
-		return nil, &Error{Detail: "udev cookie", Err: err}
+		return nil, &Error{Detail: "udev cookie", Err: opaque{err}}
 	}
 	u.cookie = cookie
 	return u, nil
+}
+
+// keep notes in the run file how far the making of the cookie is.
+func (u *udevSync) keep(stage udev.Stage, key uint32, semid int) error {
+	switch stage {
+	case udev.Intended:
+		n, err := u.c.host.run.begin("cookie", runfile.F("key", fmt.Sprintf("%#x", key)))
+		// A second key: the first was somebody else's, and nothing of ours has
+		// it. That holds too when the second can't be noted.
+		u.note.end()
+		u.note = n
+		return err
+	case udev.Made:
+		u.note.add(runfile.F("semid", strconv.Itoa(semid)))
+	case udev.Dropped:
+		u.note.end()
+		u.note = nil
+	}
+	return nil
 }
 
 // expect is called before an ioctl that makes an event. It returns the

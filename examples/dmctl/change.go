@@ -89,7 +89,7 @@ func resume(ctx context.Context, t *tool, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.Resume(ctx, ref, dm.ResumeOptions{ReadOnly: t.readOnly, SuspendOptions: t.suspendOptions()})
+	_, err = t.Resume(ctx, ref, dm.ResumeOptions{SuspendOptions: t.suspendOptions()})
 	return err
 }
 

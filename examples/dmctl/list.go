@@ -56,7 +56,7 @@ func forest(ctx context.Context, t *tool, entries []dm.Entry) ([]*node, error) {
 		nodes[e.Dev] = &node{entry: e}
 	}
 	for _, e := range entries {
-		deps, err := t.Deps(ctx, e.Dev, false)
+		deps, err := t.Deps(ctx, e.Dev, dm.DepsOptions{})
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // gone meanwhile
 		}
@@ -122,7 +122,7 @@ func showDeps(ctx context.Context, t *tool, args []string) error {
 	var lines [][]string
 	data := []jsonDeps{}
 	many, err := t.each(ctx, args, func(ref dm.Ref, info dm.Info) error {
-		deps, err := t.Deps(ctx, ref, t.inactive)
+		deps, err := t.Deps(ctx, ref, dm.DepsOptions{Inactive: t.inactive})
 		if err != nil {
 			return err
 		}

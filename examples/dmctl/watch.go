@@ -23,6 +23,9 @@ func events(ctx context.Context, t *tool, _ []string) error {
 		if err != nil {
 			return err
 		}
+		if e.Kind == dm.Listed {
+			continue // who reads sees "before" end
+		}
 		if t.json {
 			err = json.NewEncoder(t.out).Encode(eventJSON(e))
 		} else {

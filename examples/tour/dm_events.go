@@ -23,7 +23,9 @@ func (c *dmChapter) watch(ctx context.Context) {
 			if err != nil {
 				return
 			}
-			c.events <- e
+			if e.Kind != dm.Listed { // of no device
+				c.events <- e
+			}
 		}
 	})
 	c.stopWatch = func() { cancel(); done.Wait() }

@@ -59,37 +59,43 @@ func putSpec(buf []byte, s Spec, next uint32) error {
 	return nil
 }
 
-func parseSpec(b []byte, off int) (s Spec, next uint32, err error) {
-	if off < 0 || len(b)-off < specSize {
+// parseSpec decodes the record at off. The next one is at the returned
+// offset; its distance is counted from base. The string must end before it:
+// otherwise a bad answer of many short records would have each of them copy
+// the rest of the buffer.
+func parseSpec(b []byte, base, off int, last bool) (s Spec, end int, err error) {
+	if len(b)-off < specSize {
 		return s, 0, fmt.Errorf("dm_target_spec: %w at offset %d of %d", ErrTruncated, off, len(b))
 	}
 	ne := binary.NativeEndian
 	p := b[off:]
+	if !last {
+		next := int64(base) + int64(ne.Uint32(p[20:]))
+		if next < int64(off)+specSize || next > int64(len(b)) {
+			return s, 0, fmt.Errorf("dm_target_spec: %w: next %d at offset %d", ErrMalformed, ne.Uint32(p[20:]), off)
+		}
+		end = int(next)
+		p = b[off:end]
+	}
 	s.Start, s.Length = ne.Uint64(p), ne.Uint64(p[8:])
 	s.Status = int32(ne.Uint32(p[16:]))
-	next = ne.Uint32(p[20:])
 	s.Type = cstring(p[24:40])
 	s.Params, err = cstringAt(p, specSize, "dm_target_spec")
-	return s, next, err
+	return s, end, err
 }
 
 // ParseLoad decodes the payload of TABLE_LOAD as populate_table in
-// dm-ioctl.c does.
+// dm-ioctl.c does, but a string must end inside its record.
 func ParseLoad(payload []byte, count uint32) ([]Spec, error) {
-	specs := make([]Spec, 0, min(int(count), 1024))
+	specs := make([]Spec, 0, int(min(count, 1024))) // an int may have 32 bits
 	off := 0
 	for i := range count {
-		s, next, err := parseSpec(payload, off)
+		s, end, err := parseSpec(payload, off, off, i+1 == count)
 		if err != nil {
 			return nil, err
 		}
 		specs = append(specs, s)
-		if i+1 < count {
-			if next < specSize || int64(off)+int64(next) > int64(len(payload)) {
-				return nil, fmt.Errorf("dm_target_spec: %w: next %d at offset %d", ErrMalformed, next, off)
-			}
-			off += int(next)
-		}
+		off = end
 	}
 	return specs, nil
 }
@@ -97,20 +103,17 @@ func ParseLoad(payload []byte, count uint32) ([]Spec, error) {
 // ParseStatus decodes the payload of an answer to TABLE_STATUS or DEV_WAIT:
 // each record's next is the distance from the first record.
 func ParseStatus(payload []byte, count uint32) ([]Spec, error) {
-	specs := make([]Spec, 0, min(int(count), 1024))
+	specs := make([]Spec, 0, int(min(count, 1024)))
 	off := 0
 	for i := range count {
-		s, next, err := parseSpec(payload, off)
+		// The last record's next is its own aligned end, which may lie beyond
+		// the payload.
+		s, end, err := parseSpec(payload, 0, off, i+1 == count)
 		if err != nil {
 			return nil, err
 		}
 		specs = append(specs, s)
-		if i+1 < count {
-			if int64(next) < int64(off)+specSize || int64(next) > int64(len(payload)) {
-				return nil, fmt.Errorf("dm_target_spec: %w: next %d at offset %d", ErrMalformed, next, off)
-			}
-			off = int(next)
-		}
+		off = end
 	}
 	return specs, nil
 }
@@ -310,7 +313,14 @@ func ParseVersions(payload []byte) ([]TargetVersion, error) {
 			return nil, fmt.Errorf("dm_target_versions: %w at offset %d", ErrTruncated, off)
 		}
 		next := binary.NativeEndian.Uint32(p)
-		name, err := cstringAt(p, versionHead, "dm_target_versions")
+		end := len(p)
+		if next != 0 {
+			if next < versionHead || int64(next) > int64(len(p)) {
+				return nil, fmt.Errorf("dm_target_versions: %w: next %d at offset %d", ErrMalformed, next, off)
+			}
+			end = int(next)
+		}
+		name, err := cstringAt(p[:end], versionHead, "dm_target_versions")
 		if err != nil {
 			return nil, err
 		}
@@ -318,10 +328,7 @@ func ParseVersions(payload []byte) ([]TargetVersion, error) {
 		if next == 0 {
 			return list, nil
 		}
-		if next < versionHead || int64(next) > int64(len(p)) {
-			return nil, fmt.Errorf("dm_target_versions: %w: next %d at offset %d", ErrMalformed, next, off)
-		}
-		off += int(next)
+		off += end
 	}
 }
 

@@ -192,6 +192,49 @@ func TestPutRefusesLongStrings(t *testing.T) {
 	}
 }
 
+// A count or an offset beyond 31 bits is refused, also where an int has 32.
+func TestHugeNumbers(t *testing.T) {
+	buf := make([]byte, 100)
+	for _, parse := range []func([]byte, uint32) ([]Spec, error){ParseLoad, ParseStatus} {
+		for _, next := range []uint32{0, 39, 101, 1 << 31, 1<<32 - 1} {
+			binary.NativeEndian.PutUint32(buf[20:], next)
+			for _, count := range []uint32{2, 1 << 31, 1<<32 - 1} {
+				if specs, err := parse(buf, count); !errors.Is(err, ErrMalformed) {
+					t.Errorf("next %d, count %d: %v, %v", next, count, specs, err)
+				}
+			}
+		}
+	}
+}
+
+// Records whose strings run into the following ones are refused: decoded,
+// each would be as long as the rest of the buffer.
+func TestOverlongStrings(t *testing.T) {
+	ne := binary.NativeEndian
+	load := bytes.Repeat([]byte{'x'}, 1<<20)
+	status, versions := bytes.Clone(load), bytes.Clone(load)
+	n := uint32(len(load) / specSize)
+	for i := range n {
+		ne.PutUint32(load[i*specSize+20:], specSize)
+		ne.PutUint32(status[i*specSize+20:], (i+1)*specSize)
+	}
+	for off := 0; off < len(versions); off += 24 {
+		ne.PutUint32(versions[off:], 24)
+	}
+	for _, b := range [][]byte{load, status, versions} {
+		b[len(b)-1] = 0
+	}
+	if _, err := ParseLoad(load, n); !errors.Is(err, ErrTruncated) {
+		t.Error(err)
+	}
+	if _, err := ParseStatus(status, n); !errors.Is(err, ErrTruncated) {
+		t.Error(err)
+	}
+	if _, err := ParseVersions(versions); !errors.Is(err, ErrTruncated) {
+		t.Error(err)
+	}
+}
+
 func FuzzAnswers(f *testing.F) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
 		seen := map[Command]int{}

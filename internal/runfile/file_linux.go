@@ -3,6 +3,7 @@
 package runfile
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ type File struct {
 	closed bool
 	next   uint64
 	open   map[uint64]*Entry
+	owed   []uint64 // ended, but the file does not say so yet
 	buf    []byte
 }
 
@@ -185,29 +187,48 @@ func (f *File) Begin(fields ...Field) (*Entry, error) {
 	return e, nil
 }
 
-// append writes one record in one piece. f.mu is held.
+// append writes one record, behind the ends that are owed, in one piece. f.mu
+// is held.
 func (f *File) append(op, verb string, id uint64, fields []Field) error {
 	for _, x := range fields {
 		if !validName(x.Key) {
 			return fail(op, f.name, ErrInvalid, fmt.Sprintf("field %q", x.Key))
 		}
 	}
+	return f.put(op, appendRecord(f.pending(), verb, id, fields))
+}
+
+// pending starts a write with what must come before the next record.
+func (f *File) pending() []byte {
 	b := f.buf[:0]
 	if f.torn {
 		b = append(b, '\n')
 	}
-	b = appendRecord(b, verb, id, fields)
+	for _, id := range f.owed {
+		b = appendRecord(b, verbEnd, id, nil)
+	}
+	return b
+}
+
+// put writes b, which began as pending.
+func (f *File) put(op string, b []byte) error {
 	f.buf = b
 	n, err := write(f.fd, b)
 	if n == len(b) {
 		f.size += int64(n)
-		f.torn = false
+		f.torn, f.owed = false, nil
 		return nil
 	}
 	if err == nil {
 		err = unix.ENOSPC
 	}
 	if n > 0 && unix.Ftruncate(f.fd, f.size) != nil {
+		// What was written stays: ends that are complete must not come twice.
+		lines := bytes.Count(b[:n], []byte{'\n'})
+		if f.torn {
+			lines--
+		}
+		f.owed = f.owed[min(max(lines, 0), len(f.owed)):]
 		f.size += int64(n)
 		f.torn = true
 	}
@@ -232,8 +253,9 @@ func (e *Entry) Note(fields ...Field) error {
 }
 
 // End notes that the thing is gone, or that it is meant to stay. Ending twice
-// is no error. When the write fails the entry stays open and End may be
-// called again.
+// is no error, and neither is a write that fails: the entry is ended all the
+// same, and the next write says so first. Were it to stay open, a full file
+// system would make a later recovery remove what is meant to stay.
 func (e *Entry) End() error {
 	f := e.f
 	f.mu.Lock()
@@ -244,18 +266,15 @@ func (e *Entry) End() error {
 	if f.closed {
 		return fail("end", f.name, ErrClosed, "")
 	}
-	if len(f.open) == 1 {
-		// Nothing open any more: back to the first line. One ftruncate is as
-		// cheap as a write, and the file does not grow.
-		if err := unix.Ftruncate(f.fd, int64(len(f.head))); err != nil {
-			return fail("end", filepath.Join(f.dir, f.name), err, "")
-		}
-		f.size, f.torn = int64(len(f.head)), false
-	} else if err := f.append("end", verbEnd, e.id, nil); err != nil {
-		return err
-	}
 	e.ended = true
 	delete(f.open, e.id)
+	if len(f.open) == 0 && unix.Ftruncate(f.fd, int64(len(f.head))) == nil {
+		// Nothing open any more: back to the first line. One ftruncate is as
+		// cheap as a write, and the file does not grow.
+		f.size, f.torn, f.owed = int64(len(f.head)), false, nil
+	} else if f.append("end", verbEnd, e.id, nil) != nil {
+		f.owed = append(f.owed, e.id)
+	}
 	if f.size > compactAt {
 		f.compact()
 	}
@@ -279,7 +298,7 @@ func (f *File) compact() {
 		return
 	}
 	unix.Close(f.fd)
-	f.fd, f.size, f.torn = fd, int64(len(b)), false
+	f.fd, f.size, f.torn, f.owed = fd, int64(len(b)), false, nil
 }
 
 // Close removes the file when no entry is open. Otherwise it leaves it, to be
@@ -298,6 +317,9 @@ func (f *File) Close() error {
 	var err error
 	path := filepath.Join(f.dir, f.name)
 	if len(f.open) > 0 {
+		if len(f.owed) > 0 {
+			f.put("close", f.pending()) // the last chance to say it
+		}
 		err = fail("close", path, ErrOpenEntries, fmt.Sprintf("%d", len(f.open)))
 	} else if err = unix.Unlinkat(f.dirfd, f.name, 0); err != nil {
 		err = fail("close", path, err, "")

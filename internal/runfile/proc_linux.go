@@ -39,10 +39,14 @@ func self() (Owner, error) {
 
 // alive tells whether the process with this id and start time still runs in
 // our pid namespace.
-func alive(pid int, start uint64) (bool, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func alive(pid int, start uint64) (bool, error) { return aliveIn("/proc", pid, start) }
+
+func aliveIn(proc string, pid int, start uint64) (bool, error) {
+	data, err := os.ReadFile(fmt.Sprintf("%s/%d/stat", proc, pid))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return false, nil
+		// A /proc mounted with hidepid shows no processes of others. The start
+		// time can't be had then: what has this id counts as our process.
+		return syscall.Kill(pid, 0) != syscall.ESRCH, nil
 	}
 	if err != nil {
 		return false, err

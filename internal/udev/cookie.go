@@ -18,12 +18,13 @@ type Stage uint8
 
 const (
 	// Intended: semget with this key is the next thing to happen; semid is -1.
-	// A kill from now on may leave a semaphore with this key.
+	// A kill from now on may leave a semaphore with this key. It comes again
+	// with another key when the first is taken; nothing of ours has the first.
 	Intended Stage = iota + 1
 	// Made: the semaphore exists under this semid.
 	Made
-	// Dropped: nothing of the key last intended exists any more, because making
-	// it failed; semid is -1.
+	// Dropped: nothing of ours with the key last intended exists any more,
+	// because making it failed; semid is -1.
 	Dropped
 )
 
@@ -66,7 +67,7 @@ func (o Outcome) String() string {
 const tries = 64
 
 // slice is the longest time a thread stays in the kernel while it waits.
-const slice = 50 * time.Millisecond
+var slice = 50 * time.Millisecond
 
 // Cookie is one semaphore. Its methods are safe for concurrent use, but Add
 // and Undo must have returned before Wait is called.
@@ -86,9 +87,10 @@ func New(note func(stage Stage, key uint32, semid int) error) (*Cookie, error) {
 	if note == nil {
 		note = func(Stage, uint32, int) error { return nil }
 	}
+	var key uint32
 	for range tries {
-		base := randomBase()
-		key := Key(base)
+		base := pick()
+		key = Key(base)
 		if err := note(Intended, key, -1); err != nil {
 			return nil, err
 		}
@@ -113,9 +115,12 @@ func New(note func(stage Stage, key uint32, semid int) error) (*Cookie, error) {
 		}
 		return &Cookie{base: base, semid: semid}, nil
 	}
-	return nil, &Error{Op: "semget", Err: ErrLimit,
-		Detail: fmt.Sprintf("no free cookie in %d tries; see dmsetup udevcookies", tries)}
+	return nil, errors.Join(&Error{Op: "semget", Err: ErrLimit,
+		Detail: fmt.Sprintf("no free cookie in %d tries; see dmsetup udevcookies", tries)}, note(Dropped, key, -1))
 }
+
+// pick chooses a base; tests make it choose a taken one.
+var pick = randomBase
 
 func randomBase() uint16 {
 	var b [2]byte
@@ -196,10 +201,20 @@ func (c *Cookie) destroyed() bool {
 
 // Wait gives the caller's own share back, waits until udev has counted the
 // rest down, and destroys the semaphore in every case, also when ctx ends
-// first (then the error is ctx's). It returns within 100 ms of ctx's end and
-// leaves no thread behind.
+// first (then the error is ctx's). It returns as soon as ctx ends and leaves
+// no thread behind.
 func (c *Cookie) Wait(ctx context.Context) (Outcome, error) {
+	// A thread that sleeps in the kernel can't see ctx; without the semaphore
+	// it wakes.
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		c.Destroy()
+	})
 	outcome, err := c.wait(ctx)
+	if !stop() {
+		<-done
+	}
 	if derr := c.Destroy(); err == nil && derr != nil {
 		return 0, derr
 	}
@@ -207,19 +222,26 @@ func (c *Cookie) Wait(ctx context.Context) (Outcome, error) {
 }
 
 func (c *Cookie) wait(ctx context.Context) (Outcome, error) {
+	// Gone may mean that ctx's end removed it, so ctx is asked first.
+	ended := func() bool { return ctx.Err() != nil }
+	cancelled := func() (Outcome, error) { return 0, fail("wait", object(c.Key()), context.Cause(ctx)) }
 	err := c.change("wait", -1)
-	if errors.Is(err, ErrDestroyed) {
+	switch {
+	case err != nil && ended():
+		return cancelled()
+	case errors.Is(err, ErrDestroyed):
 		return Destroyed, nil
-	}
-	if err != nil {
+	case err != nil:
 		return 0, err
 	}
 	for {
-		if err := ctx.Err(); err != nil {
-			return 0, fail("wait", object(c.Key()), context.Cause(ctx))
+		if ended() {
+			return cancelled()
 		}
 		err := c.waitSlice(ctx)
 		switch {
+		case err != nil && ended():
+			return cancelled()
 		case err == nil:
 			return Completed, nil
 		case isGone(err):
