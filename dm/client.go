@@ -60,8 +60,8 @@ type Option func(*config)
 func WithTransport(t Transport) Option { return func(c *config) { c.transport = t } }
 
 // WithLogger has the client tell what it does beyond what it was asked:
-// retries, roll-backs, recovery. Nothing is logged while a device is held
-// suspended; such lines come when it runs again. Without it nothing is
+// retries, roll-backs, recovery. Nothing is logged while WhileSuspended holds
+// devices; such lines come when they run again. Without it nothing is
 // logged at all.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.log = l } }
 

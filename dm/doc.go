@@ -43,14 +43,18 @@
 // When udevd runs, calls wait until its rules are done, with the semaphores
 // of libdevmapper's cookies; so /dev/mapper/NAME is there when Create
 // returns. When it does not run, as in an initramfs or a container, the nodes
-// are made here, with the rights that libdevmapper gives them. Nothing waits
-// longer than its context.
+// are made here, with the rights that libdevmapper gives them. Where udevd
+// runs without device-mapper's rules, nobody would end a wait: then there is
+// none, and /dev/dm-N is the node to use. Nothing waits longer than its
+// context.
 //
 // # Errors
 //
-// Every error is an [*Error]. It matches fs.ErrNotExist, fs.ErrExist,
-// fs.ErrPermission, errors.ErrUnsupported or one of this package's errors,
-// and its Detail is the reason that the kernel wrote to its log:
+// Every error of a call on a [Client] is an [*Error]. It matches
+// fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, errors.ErrUnsupported or one
+// of this package's errors, and its Detail is the reason that the kernel
+// wrote to its log. Tables and names that are checked without a client give
+// errors that match [ErrBadTable] and [ErrBadName].
 //
 //	dm: create data: linear: Invalid argument count (-EINVAL): EINVAL
 //
@@ -79,7 +83,7 @@
 //     once a device has had a table; then the swap fails, the new table is
 //     gone and the device is left suspended: checked before, resumed after.
 //   - A table may map its own device; the device can't be removed then:
-//     refused, also through devices in between.
+//     refused, also through other device-mapper devices in between.
 //   - A message to a device without a table succeeds and does nothing: it is
 //     an error here.
 //   - A persistent snapshot store keeps the chunk size it was made with: the

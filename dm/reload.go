@@ -29,7 +29,8 @@ type ReloadOptions struct {
 // against the sizes of the devices it maps, and for mapping the device
 // itself. Should the kernel still refuse the swap, which it does with the
 // device suspended and the new table thrown away, the device is resumed on
-// its old table. Once the swap is done it is not taken back: when ctx is
+// its old table (that moment is the one in which a kill leaves it suspended,
+// and Recover resumes it). Once the swap is done it is not taken back: when ctx is
 // cancelled while udev is waited for, the error says so and the new table
 // is live.
 //

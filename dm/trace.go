@@ -19,7 +19,8 @@ type Trace struct {
 }
 
 // WithTrace calls f after each ioctl, from the goroutine that made it. Calls
-// made while devices are held suspended are reported when they run again.
+// made while WhileSuspended holds devices, and those of a swap that the kernel
+// refused, are reported when the devices run again.
 func WithTrace(f func(Trace)) Option { return func(c *config) { c.trace = f } }
 
 // traced makes the ioctl and reports it.
