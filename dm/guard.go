@@ -113,6 +113,7 @@ type guard struct {
 
 	infos []Info  // as they were before
 	notes []*note // one for each info; nil where there is none to keep
+	stuck []bool  // which could not be resumed
 
 	done     chan struct{} // closed at the end, after which the rest may be read
 	err      error
@@ -188,6 +189,7 @@ var guardGroups atomic.Uint64
 // hold is the part in which devices are suspended.
 func (g *guard) hold(ctx context.Context, u *udevSync, fn func(context.Context) error) (err error) {
 	suspended, finished := 0, false
+	g.stuck = make([]bool, len(g.infos))
 	defer func() {
 		failed := err != nil || !finished
 		if !finished {
@@ -197,7 +199,7 @@ func (g *guard) hold(ctx context.Context, u *udevSync, fn func(context.Context) 
 			if g.infos[i].Suspended && failed {
 				continue // it was before
 			}
-			if rerr := g.release(g.infos[i], failed, u); rerr != nil {
+			if rerr := g.release(i, failed, u); rerr != nil {
 				err = errors.Join(err, rerr)
 			}
 		}
@@ -224,13 +226,15 @@ func (g *guard) hold(ctx context.Context, u *udevSync, fn func(context.Context) 
 
 // release resumes one device, without the table that waits when the guard
 // failed.
-func (g *guard) release(info Info, failed bool, u *udevSync) error {
+func (g *guard) release(i int, failed bool, u *udevSync) error {
+	info := g.infos[i]
 	var cleared error
 	if failed {
 		// Should this fail, the device still runs, if on the new table.
 		cleared = fail("clear", info.Name, g.c.clear(info.Dev))
 	}
-	_, err := g.c.resume(info.Dev, SuspendOptions{}, false, u)
+	now, err := g.c.resume(info.Dev, SuspendOptions{}, false, u)
+	g.stuck[i] = err != nil && (now.Suspended || now.Dev.IsZero())
 	return errors.Join(cleared, fail("resume", info.Name, err))
 }
 
@@ -238,7 +242,7 @@ func (g *guard) release(info Info, failed bool, u *udevSync) error {
 // listed for Recover.
 func (g *guard) endNotes() {
 	for i, n := range g.notes {
-		if info, err := g.c.info(g.infos[i].Dev); err == nil && info.Suspended {
+		if g.stuck != nil && g.stuck[i] {
 			continue
 		}
 		n.end()

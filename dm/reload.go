@@ -60,12 +60,21 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	if err != nil {
 		return before, err
 	}
-	defer c.settle(n, before)
+	// A change that could not be taken back stays listed for Recover. That
+	// is for this call to say: what the device looks like at the end may be
+	// another call's doing.
+	left := false
+	defer func() {
+		if !left {
+			n.end()
+		}
+	}()
 	if _, err := c.load(before.Dev, t, opts.ReadOnly); err != nil {
 		return before, err
 	}
 	takeBack := func(err error) error {
 		if undo := c.clear(before.Dev); undo != nil {
+			left = !gone(undo)
 			return detail(fail("", nil, err), "the new table is still in the inactive slot: "+undo.Error())
 		}
 		return err
@@ -80,6 +89,7 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	defer u.drop()
 	info, err := c.resume(before.Dev, opts.SuspendOptions, opts.ReadOnly, u)
 	if err != nil {
+		left = info.Suspended && !before.Suspended
 		if info.InactiveTable || info.Dev.IsZero() {
 			// Refused before the swap: the next resume must not make it live.
 			err = takeBack(err)
@@ -92,19 +102,6 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 		return info, detail(err, "the new table is live")
 	}
 	return info, nil
-}
-
-// settle ends the note of a change unless the device was left suspended, or
-// with a table in its inactive slot: then Recover still has work to do.
-func (c *Client) settle(n *note, before Info) {
-	if n == nil {
-		return
-	}
-	now, err := c.info(before.Dev)
-	if err == nil && (now.Suspended && !before.Suspended || now.InactiveTable) {
-		return
-	}
-	n.end()
 }
 
 // noteOf is what the run file keeps of an existing device.

@@ -150,12 +150,18 @@ func (c *Client) wipe(info Info, o SuspendOptions) error {
 	if err != nil {
 		return err
 	}
-	defer c.settle(n, info)
+	left := false
+	defer func() {
+		if !left {
+			n.end()
+		}
+	}()
 	if _, err := c.load(info.Dev, t, info.ReadOnly); err != nil {
 		return err
 	}
-	if _, err := c.resume(info.Dev, o, info.ReadOnly, c.unsynced()); err != nil {
-		c.clear(info.Dev)
+	if now, err := c.resume(info.Dev, o, info.ReadOnly, c.unsynced()); err != nil {
+		undo := c.clear(info.Dev)
+		left = undo != nil && !gone(undo) || now.Suspended && !info.Suspended
 		return err
 	}
 	c.host.held.forget(info.Dev)
