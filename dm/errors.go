@@ -17,7 +17,8 @@ var (
 	ErrBusy = errors.New("device is busy")
 	// ErrPending says that the call was cancelled while the kernel itself
 	// blocked. The change is completed or rolled back in the background;
-	// Close waits for it.
+	// Close waits for it. Other changes of the same device should wait too:
+	// calls on one device are not put in order.
 	ErrPending = errors.New("still pending in the kernel")
 	// ErrClosed says that the client is closed.
 	ErrClosed = errors.New("client is closed")
