@@ -26,7 +26,7 @@ func TestKernelMangling(t *testing.T) {
 		word string
 		mode dm.Mangling
 	}{{"auto", dm.MangleAuto}, {"hex", dm.MangleHex}, {"none", dm.MangleNone}}
-	rounds := 20
+	rounds := 40
 	if testing.Short() {
 		rounds = 5
 	}

@@ -13,7 +13,9 @@ type Mangling uint8
 // The modes of libdevmapper; the zero value is its default.
 const (
 	// MangleAuto encodes what must be encoded. A text that holds \xNN
-	// already is taken as mangled; one that holds both is refused.
+	// already is taken as mangled; one that holds both is refused. What
+	// stands for NN is not looked at, so that \xzz stays too, and Create
+	// refuses it.
 	MangleAuto Mangling = iota
 	// MangleHex encodes always, the backslash too.
 	MangleHex
@@ -81,12 +83,14 @@ func mangle(text string, limit int, what string, mode Mangling) (string, error) 
 			switch {
 			case plain(c):
 				b.WriteByte(c)
-			case mode == MangleAuto && escapeAt(text, i):
+			case mode == MangleAuto && strings.HasPrefix(text[i:], `\x`):
+				// Like libdm, which does not look at the two digits.
+				if len(text)-i < 4 {
+					return "", badName(text, `\x without two hexadecimal digits`)
+				}
 				escaped = true
 				b.WriteString(text[i : i+4])
 				i += 3
-			case mode == MangleAuto && c == '\\' && i+1 < len(text) && text[i+1] == 'x':
-				return "", badName(text, `\x without two hexadecimal digits`)
 			default:
 				raw = true
 				b.WriteString(`\x`)

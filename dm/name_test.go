@@ -26,6 +26,8 @@ func TestMangle(t *testing.T) {
 		{`x\x20z`, MangleHex, `x\x5cx20z`},
 		{`mix \x20`, MangleAuto, ""},
 		{`\x2`, MangleAuto, ""},
+		{`\xzz`, MangleAuto, `\xzz`},
+		{"m:\\x2\t\\xzz.", MangleAuto, "m:\\x2\t\\xzz."},
 		{"a/b", MangleAuto, ""},
 		{"a/b", MangleNone, ""},
 		{"", MangleAuto, ""},
@@ -129,7 +131,7 @@ func FuzzNames(f *testing.F) {
 				}
 				continue
 			}
-			if err := validateNew(string(n), MaxName, "uuid", false); err != nil {
+			if err := validateNew(string(n), MaxName, "uuid", mode == MangleAuto && strings.Contains(s, `\x`)); err != nil {
 				t.Fatalf("%q became %q: %v", s, n, err)
 			}
 			if again, err := Mangle(string(n), MangleAuto); again != n || err != nil {
