@@ -76,7 +76,11 @@ type Snapshot struct {
 	Store     Store
 	ChunkSize Sectors // a power of 2; 0 takes that of the COW device
 
-	DiscardZeroesCOW      bool // a discard zeroes the chunk in the snapshot
+	// A discard zeroes the chunk in the snapshot. Debian's Linux 7.2.13 divides
+	// by zero in blk_stack_limits, and dies, when such a table with a chunk
+	// below 512 sectors is loaded: the target gives its chunk in sectors where
+	// bytes are wanted.
+	DiscardZeroesCOW      bool
 	DiscardPassdownOrigin bool // a discard of the snapshot-origin is passed down
 }
 
