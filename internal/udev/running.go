@@ -8,11 +8,20 @@ import (
 	"path/filepath"
 )
 
-// Running tells whether udevd runs: its control socket exists. root is "/" or
+// sockets are those by which udevd is told what to do: its own protocol, and
+// Varlink. On Debian unstable of 2026 "control" is there but no socket.
+var sockets = [...]string{"control", "io.systemd.Udev"}
+
+// Running tells whether udevd runs: one of its sockets exists. root is "/" or
 // "" outside tests.
 func Running(root string) bool {
-	st, err := os.Lstat(filepath.Join("/", root, "run/udev/control"))
-	return err == nil && st.Mode()&fs.ModeSocket != 0
+	for _, name := range sockets {
+		st, err := os.Lstat(filepath.Join("/", root, "run/udev", name))
+		if err == nil && st.Mode()&fs.ModeSocket != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // notifyRules is the file that makes udev count cookies down.

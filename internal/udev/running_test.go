@@ -33,16 +33,22 @@ func TestRunningAndRules(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		// Socket paths are short, so it is made from inside.
 		t.Chdir(filepath.Join(root, "run/udev"))
-		fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer syscall.Close(fd)
-		if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: "control"}); err != nil {
-			t.Fatal(err)
-		}
-		if !Running(root) {
-			t.Error("socket not seen")
+		for _, name := range []string{"control", "io.systemd.Udev"} {
+			fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer syscall.Close(fd)
+			if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: name}); err != nil {
+				t.Fatal(err)
+			}
+			if !Running(root) {
+				t.Errorf("socket %s not seen", name)
+			}
+			os.Remove(name)
+			if Running(root) {
+				t.Errorf("socket %s is gone", name)
+			}
 		}
 	}
 	put("lib/udev/rules.d/95-dm-notify.rules", "ENV{DM_COOKIE}==\"?*\"\n")
