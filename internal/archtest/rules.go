@@ -111,7 +111,6 @@ var workRoots = words(`Users build builds home opt repo repos srv work
 	workspace workspaces`)
 
 // publicHosts are the hosts that a URL may name, with the names below them.
-var publicHosts = words(`deb.debian.org security.debian.org snapshot.debian.org
-	github.com pkg.go.dev go.dev golang.org kernel.org spdx.org semver.org
+var publicHosts = words(`github.com pkg.go.dev go.dev golang.org kernel.org spdx.org semver.org
 	keepachangelog.com localhost 127.0.0.1 example example.com example.net
 	example.org invalid`)

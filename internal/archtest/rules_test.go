@@ -281,12 +281,12 @@ func TestMachine(t *testing.T) {
 		"see |home|me|x", "(|srv|build|x)", "\"|opt|tool|bin\"", "|Users|me|go", "cd |repo|x && make",
 		"dir=|workspace|x", "`|builds|x`", "a:|work|x",
 		"https:||registry.corp.local|x", "http:||10.1.2.3:8080|", "git:||code.internal|x",
-		"https:||github.com.evil.net|x",
+		"https:||github.com.evil.net|x", "http:||deb.debian.org|debian",
 	}
 	good := []string{
 		"/dev/mapper/control", "a file in /run/linuxblock and /tmp/x", "drivers/md/dm.c", "and/or/not", "./x/y", "../x/y",
 		"a / b / c", "go run ./examples/tour", "$HOME/x/y", "https://github.com/linuxblock/linuxblock",
-		"http://deb.debian.org/debian", "https://docs.kernel.org/x/y.html", "http://%s/x/y", "https://example.com/a/b",
+		"https://docs.kernel.org/x/y.html", "http://%s/x/y", "https://example.com/a/b",
 		"//go:build linux", "2/3/4", "~/go/bin", "<x>/y/z",
 	}
 	for _, s := range bad {

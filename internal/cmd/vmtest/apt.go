@@ -38,6 +38,9 @@ func openApt(ctx context.Context, cache, suite, mirror string, refresh bool, log
 	}
 	a := &aptRoot{dir: filepath.Join(cache, "apt", suite), suite: suite, log: log}
 	archive := findArchive("/", mirror)
+	if archive.main == "" {
+		return nil, errors.New("apt's configuration names no Debian archive: give one with -mirror")
+	}
 	if _, err := os.Stat(archive.keyring); err != nil {
 		return nil, fmt.Errorf("the keys of the Debian archive are missing (%w): install the package debian-archive-keyring", err)
 	}

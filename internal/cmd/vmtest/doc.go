@@ -90,8 +90,7 @@
 // It is the folder linuxblock/vmtest in os.UserCacheDir, with apt's lists and
 // packages, about 100 MB for each kernel and 30 MB for each set of tools. It
 // may be removed at any time. The mirror is the one in the machine's apt
-// configuration, -mirror, or deb.debian.org, which Debian documents for
-// everyone.
+// configuration, or -mirror.
 //
 // # Testing this program
 //

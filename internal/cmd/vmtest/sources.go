@@ -17,12 +17,7 @@ type debianArchive struct {
 	keyring        string
 }
 
-const (
-	debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-	// The address that Debian itself documents; used only where the machine
-	// has no Debian archive in its apt configuration.
-	fallbackMirror = "http://deb.debian.org/debian"
-)
+const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // aptSource is one line, or stanza, of the machine's apt configuration.
 type aptSource struct {
@@ -31,7 +26,8 @@ type aptSource struct {
 }
 
 // findArchive returns the Debian archive that this machine uses. A mirror
-// from the command line wins; root is "/" outside tests.
+// from the command line wins; without either, main is empty. root is "/"
+// outside tests.
 func findArchive(root, mirror string) debianArchive {
 	a := debianArchive{keyring: debianKeyring}
 	var sources []aptSource
@@ -71,7 +67,7 @@ func findArchive(root, mirror string) debianArchive {
 		a.main, a.security = mirror, ""
 	}
 	if a.main == "" {
-		a.main = fallbackMirror
+		return debianArchive{keyring: a.keyring}
 	}
 	a.main = strings.TrimRight(a.main, "/")
 	if a.security == "" {
