@@ -210,34 +210,45 @@ func run[T any](ctx context.Context, c *Client, op string, object any, fn func(c
 		v, err := fn(ctx)
 		return v, fail(op, object, err)
 	}
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
+	var v T
+	var err error
+	done := make(chan struct{}) // closed behind v and err
 	go func() {
 		defer c.jobs.Done()
-		v, err := fn(ctx)
-		done <- result{v, err}
+		defer close(done)
+		v, err = fn(ctx)
 	}()
+	if !patiently(ctx, done) {
+		return zero, pending(ctx, op, object)
+	}
+	return v, fail(op, object, err)
+}
+
+// patiently waits for the end of a call, and when ctx is done a little longer,
+// so that a call that only has to take back what it did can say so.
+func patiently(ctx context.Context, done <-chan struct{}) bool {
 	select {
-	case r := <-done:
-		return r.v, fail(op, object, r.err)
+	case <-done:
+		return true
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case r := <-done:
-		return r.v, fail(op, object, r.err)
+	case <-done:
+		return true
 	case <-timer.C:
-		select {
-		case r := <-done: // both were ready
-			return r.v, fail(op, object, r.err)
-		default:
-		}
-		return zero, &Error{Op: op, Object: objectText(object), Err: errors.Join(ErrPending, ctx.Err())}
 	}
+	select {
+	case <-done: // both were ready
+		return true
+	default:
+		return false
+	}
+}
+
+func pending(ctx context.Context, op string, object any) error {
+	return &Error{Op: op, Object: objectText(object), Err: errors.Join(ErrPending, ctx.Err())}
 }
 
 // run0 is run without a result.

@@ -89,7 +89,7 @@ func (c *Client) devCreate(name Name, opts CreateOptions) (info Info, err error)
 		r.flags |= dmwire.PersistentDev
 		r.dev = Dev{Minor: *opts.Minor} // the kernel ignores the major number
 	}
-	err = c.explained(r, nil, func(h *dmwire.Header, _ []byte) error {
+	err = c.explained(r, func(h *dmwire.Header, _ []byte) error {
 		info = infoOf(h)
 		return nil
 	})

@@ -253,6 +253,11 @@ func detail(err error, remark string) error {
 	return &d
 }
 
+// refuse explains a refusal.
+func refuse(why string) error { return &Error{Detail: why, Err: ErrRefused} }
+
+var errNoTable = errors.New("the device has no live table")
+
 // opaque is the error of something beside the device: a node, the run file,
 // sysfs. That a file does not exist must not pass for a device that does not.
 type opaque struct{ error }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/linuxblock/linuxblock/internal/memlock"
 	"github.com/linuxblock/linuxblock/internal/runfile"
@@ -70,29 +69,14 @@ func (c *Client) WhileSuspended(ctx context.Context, refs []Ref, opts GuardOptio
 		g.err = errGoexit
 		g.err = g.run(ctx, refs, fn)
 	}()
-	finish := func() error {
-		if g.panicked != nil {
-			panic(g.panicked)
-		}
-		return fail(op, object, g.err)
-	}
-	select {
-	case <-g.done:
-		return finish()
-	case <-ctx.Done():
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-g.done:
-		return finish()
-	case <-timer.C:
-	}
-	if g.state.CompareAndSwap(guardWaiting, guardGivenUp) {
-		return &Error{Op: op, Object: object, Err: errors.Join(ErrPending, ctx.Err())}
+	if !patiently(ctx, g.done) && g.state.CompareAndSwap(guardWaiting, guardGivenUp) {
+		return pending(ctx, op, object)
 	}
 	<-g.done
-	return finish()
+	if g.panicked != nil {
+		panic(g.panicked)
+	}
+	return fail(op, object, g.err)
 }
 
 const (

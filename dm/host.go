@@ -23,7 +23,6 @@ type host struct {
 	live   bool // a real kernel: udev, nodes, run file
 	noUdev bool
 	root   string // of the file system, for udev's own files
-	dev    string // /dev
 	nodes  devnode.Dir
 	sysfs  blockdev.SysFS
 	run    *runList
@@ -34,7 +33,7 @@ type host struct {
 
 func realHost(h *host, cfg *config) {
 	h.system, h.live, h.noUdev = &machine{}, true, cfg.noUdev
-	h.root, h.dev, h.nodes = cfg.root, cfg.dev, devnode.Dir{Root: cfg.dev}
+	h.root, h.nodes = cfg.root, devnode.Dir{Root: cfg.dev}
 	h.run = &runList{dir: cfg.runDir}
 }
 

@@ -32,7 +32,7 @@ type request struct {
 	put     func(payload []byte) error // writes the payload
 	size    int                        // bytes that put needs
 	reply   bool                       // the answer has a payload of unknown size
-	secret  bool                       // the buffer holds, or may hold, a key
+	secret  bool                       // the answer may hold a key
 	keys    []string                   // in what is sent
 	retries bool                       // repeat when a signal interrupts
 }
@@ -132,7 +132,7 @@ func (c *Client) ioctlOnce(r request, size int, decode func(*dmwire.Header, []by
 	h.Flags |= r.flags
 	h.EventNr = r.eventNr
 	h.TargetCount = r.targets
-	if r.secret {
+	if r.secret || len(r.keys) > 0 {
 		h.Flags |= dmwire.SecureData
 	}
 	if r.ref != nil {

@@ -12,8 +12,8 @@ import (
 )
 
 // explained makes a changing ioctl and adds the kernel's own reason from its
-// log to an error. secret is kept out of the reason.
-func (c *Client) explained(r request, secret []string, decode func(*dmwire.Header, []byte) error) error {
+// log to an error, without the keys of the request.
+func (c *Client) explained(r request, decode func(*dmwire.Header, []byte) error) error {
 	reason := c.host.listen()
 	release := c.host.pin()
 	err := c.ioctl(r, decode)
@@ -38,7 +38,7 @@ func (c *Client) explained(r request, secret []string, decode func(*dmwire.Heade
 		}
 	}
 	out := fail("", nil, err).(*Error)
-	out.Detail = redactText(reason(s), secret)
+	out.Detail = redactText(reason(s), r.keys)
 	return out
 }
 
@@ -160,10 +160,9 @@ func (c *Client) Load(ctx context.Context, ref Ref, t Table, opts LoadOptions) e
 
 func (c *Client) load(ref Ref, t Table, readOnly bool) (info Info, err error) {
 	specs := t.specs()
-	secret := secretsOf(t)
 	r := request{
 		cmd: dmwire.CmdLoad, ref: ref, targets: uint32(len(specs)),
-		size: dmwire.SpecsSize(specs), secret: len(secret) > 0, keys: secret,
+		size: dmwire.SpecsSize(specs), keys: secretsOf(t),
 		put: func(b []byte) error { return dmwire.PutLoad(b, specs) },
 	}
 	if readOnly {
@@ -172,7 +171,7 @@ func (c *Client) load(ref Ref, t Table, readOnly bool) (info Info, err error) {
 	if r.size > dmwire.MaxBuffer-dmwire.HeaderSize {
 		return info, badTable("%d bytes, the kernel takes %d", r.size, dmwire.MaxBuffer)
 	}
-	err = c.explained(r, secret, func(h *dmwire.Header, _ []byte) error {
+	err = c.explained(r, func(h *dmwire.Header, _ []byte) error {
 		info = infoOf(h)
 		return nil
 	})
@@ -185,7 +184,7 @@ func (c *Client) Clear(ctx context.Context, ref Ref) error {
 }
 
 func (c *Client) clear(ref Ref) error {
-	return c.explained(request{cmd: dmwire.CmdClear, ref: ref}, nil, nil)
+	return c.explained(request{cmd: dmwire.CmdClear, ref: ref}, nil)
 }
 
 // SuspendOptions change how a device is suspended.
@@ -208,7 +207,7 @@ func (c *Client) suspend(ref Ref, o SuspendOptions) error {
 	return c.explained(request{
 		cmd: dmwire.CmdSuspend, ref: ref, retries: true,
 		flags: dmwire.Suspend | o.flags(),
-	}, nil, nil)
+	}, nil)
 }
 
 // resume runs the device, with the inactive table if there is one. When the
@@ -216,20 +215,10 @@ func (c *Client) suspend(ref Ref, o SuspendOptions) error {
 // suspended on the old one: then it is resumed again on that.
 //
 // The user's trace waits: between the two calls the device stands still.
-func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (info Info, err error) {
+func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (Info, error) {
 	c.quiet.hold()
 	defer c.quiet.release()
-	eventNr, answered := u.expect()
-	r := request{cmd: dmwire.CmdSuspend, ref: ref, retries: true, flags: o.flags(), eventNr: eventNr}
-	if readOnly {
-		r.flags |= dmwire.ReadOnly
-	}
-	generated := false
-	err = c.explained(r, nil, func(h *dmwire.Header, _ []byte) error {
-		info, generated = infoOf(h), h.Flags&dmwire.UeventGenerated != 0
-		return nil
-	})
-	answered(generated)
+	info, err := c.resumeOnce(ref, o, readOnly, u)
 	if err == nil {
 		return info, nil
 	}
@@ -237,15 +226,18 @@ func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (
 	if ierr != nil || !now.Suspended || !now.ActiveTable {
 		return now, err
 	}
-	eventNr, answered = u.expect()
-	generated = false
-	again := c.ioctl(request{cmd: dmwire.CmdSuspend, ref: now.Dev, retries: true, eventNr: eventNr}, func(h *dmwire.Header, _ []byte) error {
-		info, generated = infoOf(h), h.Flags&dmwire.UeventGenerated != 0
-		return nil
-	})
-	answered(generated)
+	info, again := c.resumeOnce(now.Dev, SuspendOptions{}, false, u)
 	if again != nil {
 		return now, detail(err, "the device is left suspended: "+again.Error())
 	}
 	return info, detail(err, "the device runs on its old table")
+}
+
+// resumeOnce is DM_DEV_SUSPEND without the flag that makes it a suspend.
+func (c *Client) resumeOnce(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (Info, error) {
+	r := request{cmd: dmwire.CmdSuspend, ref: ref, retries: true, flags: o.flags()}
+	if readOnly {
+		r.flags |= dmwire.ReadOnly
+	}
+	return u.ioctl(r)
 }

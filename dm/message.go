@@ -24,15 +24,14 @@ func (c *Client) Message(ctx context.Context, ref Ref, sector Sectors, text stri
 	if text == "" || strings.IndexByte(text, 0) >= 0 {
 		return "", fail("message", ref, &Error{Code: einval, Detail: "empty message, or a NUL in it"})
 	}
-	secret := messageSecrets(text)
 	return run(ctx, c, "message", ref, func(context.Context) (answer string, err error) {
 		r := request{
-			cmd: dmwire.CmdMessage, ref: ref, reply: true, secret: len(secret) > 0, keys: secret,
+			cmd: dmwire.CmdMessage, ref: ref, reply: true, keys: messageSecrets(text),
 			size: dmwire.MessageSize(text),
 			put:  func(b []byte) error { dmwire.PutMessage(b, uint64(sector), text); return nil },
 		}
 		noTable := false
-		err = c.explained(r, secret, func(h *dmwire.Header, payload []byte) error {
+		err = c.explained(r, func(h *dmwire.Header, payload []byte) error {
 			if text[0] != '@' && h.Flags&dmwire.ActivePresent == 0 {
 				// The kernel answers a positive number and nothing else when
 				// there is no target that could take the message.
@@ -68,7 +67,7 @@ func (c *Client) SetGeometry(ctx context.Context, ref Ref, g Geometry) error {
 		return c.explained(request{
 			cmd: dmwire.CmdSetGeometry, ref: ref, size: len(text) + 1,
 			put: func(b []byte) error { copy(b, text); return nil },
-		}, nil, nil)
+		}, nil)
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 // Leftover is something that a killed process left half done.
 type Leftover struct {
 	PID  int
-	What string // "create", "reload", "suspend", "node" or "cookie"
+	What string // "create", "reload", "suspend", "node", "cookie" or "damaged"
 	Name Name   // of the device
 	UUID UUID
 	Dev  Dev    // zero when the process died before it learnt it
@@ -74,9 +74,10 @@ const grace = time.Second
 // only if its number, its uuid and the kernel's disk sequence number (Linux
 // 5.15) agree. One whose maker died before it could note the number is known
 // by its name and its uuid, if nothing has become of it for a second; without
-// a uuid it is only reported, unless forced. Run files of another pid namespace are left alone, because
-// whether their process lives can't be told from here; those from before
-// the last boot are deleted.
+// a uuid it is only reported, unless forced. Run files of another pid
+// namespace are left alone, because whether their process lives can't be told
+// from here; those from before the last boot are deleted, and those with
+// lines that can't be read are kept and reported.
 func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, error) {
 	if c.host.run == nil || c.host.run.dir == "" {
 		return nil, nil
@@ -92,7 +93,11 @@ func (c *Client) Recover(ctx context.Context, opts RecoverOptions) ([]Leftover, 
 		}
 		var all []Leftover
 		for _, dead := range found.Dead {
-			failed := len(dead.Damaged) > 0 // somebody should look at it
+			failed := false
+			for _, line := range dead.Damaged {
+				failed = true
+				all = append(all, Leftover{PID: dead.Owner.PID, What: "damaged", Err: &Error{Op: "recover", Object: dead.Path, Detail: line, Err: ErrCorrupt}})
+			}
 			passed := c.passed(dead.Open)
 			for _, left := range slices.Clone(dead.Open) { // End takes entries out
 				if dead.OtherBoot {
@@ -307,12 +312,12 @@ func (c *Client) recoverSuspend(ctx context.Context, l *Leftover, info Info, lef
 		return
 	}
 	if info.InactiveTable && left.Get("group") == "" {
-		specs, err := c.tableStatus(info.Dev, dmwire.StatusTable|dmwire.QueryInactive, true)
+		ours, err := c.inactiveIs(info, left.Get("shape"))
 		if err != nil {
-			l.Err = fail("recover", info.Name, err)
+			l.Err = err
 			return
 		}
-		if shape(specs) != left.Get("shape") {
+		if !ours {
 			l.Err = &Error{Op: "recover", Object: string(info.Name), Detail: "somebody has loaded a table since", Err: ErrBusy}
 			return
 		}
@@ -391,13 +396,13 @@ func (c *Client) recoverNodes(l *Leftover, left runfile.Left, dry bool) {
 
 func (c *Client) recoverReload(ctx context.Context, l *Leftover, info Info, left runfile.Left, dry bool) {
 	if info.InactiveTable {
-		specs, err := c.tableStatus(info.Dev, dmwire.StatusTable|dmwire.QueryInactive, true)
+		ours, err := c.inactiveIs(info, left.Get("shape"))
 		if err != nil {
-			l.Err = fail("recover", info.Name, err)
+			l.Err = err
 			return
 		}
-		if shape(specs) != left.Get("shape") {
-			return // another one's
+		if !ours {
+			return
 		}
 		l.Action = "inactive table dropped"
 		if !dry {
@@ -412,6 +417,13 @@ func (c *Client) recoverReload(ctx context.Context, l *Leftover, info Info, left
 			l.Err = c.recoverSuspended(ctx, info)
 		}
 	}
+}
+
+// inactiveIs reports whether the table in the inactive slot is the one that a
+// dead process loaded.
+func (c *Client) inactiveIs(info Info, want string) (bool, error) {
+	specs, err := c.tableStatus(info.Dev, dmwire.StatusTable|dmwire.QueryInactive, true)
+	return err == nil && shape(specs) == want, fail("recover", info.Name, err)
 }
 
 // recoverSuspended resumes a device on the table it had. A table that waits

@@ -4,7 +4,6 @@ package dm
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 
@@ -22,17 +21,17 @@ type ReloadOptions struct {
 }
 
 // Reload swaps the table of a running device: DM_TABLE_LOAD, then the resume
-// that suspends, swaps and runs the device in one call to the kernel. So the
-// program can be killed at any moment and the device is not left suspended.
+// that suspends, swaps and runs the device in one call to the kernel. A kill
+// does not leave the device suspended, but for the moment after a swap that
+// the kernel refuses; [Client.Recover] resumes it then.
 //
 // Before the kernel is asked, the table is checked with [Table.Validate],
 // against the sizes of the devices it maps, and for mapping the device
 // itself. Should the kernel still refuse the swap, which it does with the
 // device suspended and the new table thrown away, the device is resumed on
-// its old table (that moment is the one in which a kill leaves it suspended,
-// and Recover resumes it). Once the swap is done it is not taken back: when ctx is
-// cancelled while udev is waited for, the error says so and the new table
-// is live.
+// its old table. Once the swap is done it is not taken back: when ctx is
+// cancelled while udev is waited for, the error says so and the new table is
+// live.
 //
 // A device that was suspended before runs afterwards.
 func (c *Client) Reload(ctx context.Context, ref Ref, t Table, opts ReloadOptions) (Info, error) {
@@ -52,6 +51,20 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	if err := c.checkDevices(t, before.Dev); err != nil {
 		return before, err
 	}
+	u, err := c.startUdev(opts.Udev)
+	if err != nil {
+		return before, err
+	}
+	defer u.drop()
+	info, err := c.swap(ctx, before, t, opts.ReadOnly, opts.SuspendOptions, u)
+	if err != nil {
+		return info, err
+	}
+	return info, detail(u.wait(ctx), "the new table is live")
+}
+
+// swap loads a table and makes it live, or leaves the device as it was.
+func (c *Client) swap(ctx context.Context, before Info, t Table, readOnly bool, o SuspendOptions, u *udevSync) (Info, error) {
 	fields := append(c.noteOf(before), runfile.F("shape", shape(t.specs())))
 	if before.Suspended {
 		fields = append(fields, runfile.F("suspended", "before"))
@@ -69,39 +82,26 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 			n.end()
 		}
 	}()
-	if _, err := c.load(before.Dev, t, opts.ReadOnly); err != nil {
+	if _, err := c.load(before.Dev, t, readOnly); err != nil {
 		return before, err
 	}
-	takeBack := func(err error) error {
-		if undo := c.clear(before.Dev); undo != nil {
-			left = !gone(undo)
-			return detail(fail("", nil, err), "the new table is still in the inactive slot: "+undo.Error())
+	info := before
+	if err = ctx.Err(); err == nil {
+		if info, err = c.resume(before.Dev, o, readOnly, u); err == nil {
+			c.host.held.forget(info.Dev)
+			return info, nil
 		}
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return before, takeBack(err)
-	}
-	u, err := c.startUdev(opts.Udev)
-	if err != nil {
-		return before, takeBack(err)
-	}
-	defer u.drop()
-	info, err := c.resume(before.Dev, opts.SuspendOptions, opts.ReadOnly, u)
-	if err != nil {
 		left = info.Suspended && !before.Suspended
-		if info.InactiveTable || info.Dev.IsZero() {
-			// Refused before the swap: the next resume must not make it live.
-			err = takeBack(err)
+		if !info.InactiveTable && !info.Dev.IsZero() {
+			return info, err // the kernel has thrown the new table away
 		}
-		return info, err
 	}
-	n.end()
-	c.host.held.forget(info.Dev)
-	if err := u.wait(ctx); err != nil {
-		return info, detail(err, "the new table is live")
+	// The next resume must not make it live.
+	if undo := c.clear(before.Dev); undo != nil {
+		left = left || !gone(undo)
+		err = detail(err, "the new table is still in the inactive slot: "+undo.Error())
 	}
-	return info, nil
+	return info, err
 }
 
 // noteOf is what the run file keeps of an existing device.
@@ -160,7 +160,7 @@ func (c *Client) Resume(ctx context.Context, ref Ref, opts ResumeOptions) (Info,
 }
 
 // Suspend stops the I/O of a device until [Client.Resume]. It is noted in the
-// run file, so that [Recover] resumes a device whose suspender was killed. A
+// run file, so that [Client.Recover] resumes a device whose suspender was killed. A
 // suspend that is cancelled while the kernel waits for I/O answers
 // ErrPending, and the device is resumed when the kernel is done with it. A
 // table in its inactive slot is dropped then, because the kernel would make
@@ -206,8 +206,3 @@ func (c *Client) Suspend(ctx context.Context, ref Ref, opts SuspendOptions) erro
 func (c *Client) unsynced() *udevSync {
 	return &udevSync{c: c, flags: udev.PrimarySource | udev.DisableLibraryFallback}
 }
-
-// refuse explains a refusal.
-func refuse(why string) error { return &Error{Detail: why, Err: ErrRefused} }
-
-var errNoTable = errors.New("the device has no live table")

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
-	"github.com/linuxblock/linuxblock/internal/runfile"
 )
 
 // RemoveOptions change Remove; the zero value tries once.
@@ -64,8 +63,13 @@ func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 		}
 		defer n.end()
 	}
+	r := request{cmd: dmwire.CmdRemove, ref: ref}
+	if opts.Deferred {
+		r.flags |= dmwire.DeferredRemove
+	}
 	for try := 0; ; try++ {
-		err = c.removeOnce(ref, opts.Deferred, u)
+		_, err = u.ioctl(r)
+		err = fail("remove", ref, err)
 		if err == nil || try >= opts.Retries || !errors.Is(err, ErrBusy) {
 			break
 		}
@@ -93,21 +97,6 @@ func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 		}
 	}
 	return detail(u.wait(ctx), "the device is removed")
-}
-
-func (c *Client) removeOnce(ref Ref, deferred bool, u *udevSync) error {
-	eventNr, answered := u.expect()
-	r := request{cmd: dmwire.CmdRemove, ref: ref, eventNr: eventNr}
-	if deferred {
-		r.flags |= dmwire.DeferredRemove
-	}
-	generated := false
-	err := c.explained(r, nil, func(h *dmwire.Header, _ []byte) error {
-		generated = h.Flags&dmwire.UeventGenerated != 0
-		return nil
-	})
-	answered(generated)
-	return fail("remove", ref, err)
 }
 
 // Wipe replaces the table of a device by one of the same size that fails all
@@ -142,30 +131,8 @@ func (c *Client) wipe(info Info, o SuspendOptions) error {
 	}
 	last := specs[len(specs)-1]
 	t := Table{}.Append(Sectors(last.Start+last.Length), ErrorTarget{})
-	fields := append(c.noteOf(info), runfile.F("shape", shape(t.specs())))
-	if info.Suspended {
-		fields = append(fields, runfile.F("suspended", "before"))
-	}
-	n, err := c.host.run.begin("reload", fields...)
-	if err != nil {
-		return err
-	}
-	left := false
-	defer func() {
-		if !left {
-			n.end()
-		}
-	}()
-	if _, err := c.load(info.Dev, t, info.ReadOnly); err != nil {
-		return err
-	}
-	if now, err := c.resume(info.Dev, o, info.ReadOnly, c.unsynced()); err != nil {
-		undo := c.clear(info.Dev)
-		left = undo != nil && !gone(undo) || now.Suspended && !info.Suspended
-		return err
-	}
-	c.host.held.forget(info.Dev)
-	return nil
+	_, err = c.swap(context.Background(), info, t, info.ReadOnly, o, c.unsynced())
+	return err
 }
 
 // RemoveAllOptions change RemoveAll.
@@ -193,7 +160,7 @@ func (c *Client) RemoveAll(ctx context.Context, opts RemoveAllOptions) error {
 		if opts.Deferred {
 			r.flags |= dmwire.DeferredRemove
 		}
-		if err := c.explained(r, nil, nil); err != nil {
+		if err := c.explained(r, nil); err != nil {
 			return err
 		}
 		for _, e := range before {

@@ -62,17 +62,11 @@ func (c *Client) rename(ctx context.Context, ref Ref, to string, kind dmwire.Fla
 		}
 		defer n.end()
 	}
-	eventNr, answered := u.expect()
-	generated := false
-	err = c.explained(request{
-		cmd: dmwire.CmdRename, ref: name, flags: kind, eventNr: eventNr, size: len(to) + 1,
+	_, err = u.ioctl(request{
+		cmd: dmwire.CmdRename, ref: name, flags: kind, size: len(to) + 1,
 		put: func(b []byte) error { copy(b, to); return nil },
-	}, nil, func(h *dmwire.Header, _ []byte) error {
-		generated = h.Flags&dmwire.UeventGenerated != 0
-		return nil
 	})
-	answered(generated)
-	if err == error(ebusy) || errors.Is(err, ErrBusy) {
+	if errors.Is(err, ErrBusy) || err == error(ebusy) {
 		return takes(err)
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/linuxblock/linuxblock/internal/dmwire"
 	"github.com/linuxblock/linuxblock/internal/runfile"
 	"github.com/linuxblock/linuxblock/internal/udev"
 )
@@ -82,17 +83,23 @@ func (u *udevSync) keep(stage udev.Stage, key uint32, semid int) error {
 	return nil
 }
 
-// expect is called before an ioctl that makes an event. It returns the
-// number to send and a function for the answer.
-func (u *udevSync) expect() (eventNr uint32, answered func(generated bool)) {
-	if u.cookie == nil || u.cookie.Add() != nil {
-		return udev.Value(u.flags, 0), func(bool) {}
+// ioctl makes a call that causes an event, and counts on the event if the
+// kernel says that there will be one.
+func (u *udevSync) ioctl(r request) (info Info, err error) {
+	counted := u.cookie != nil && u.cookie.Add() == nil
+	r.eventNr = udev.Value(u.flags, 0)
+	if counted {
+		r.eventNr = u.cookie.Value(u.flags)
 	}
-	return u.cookie.Value(u.flags), func(generated bool) {
-		if !generated {
-			u.cookie.Undo()
-		}
+	generated := false
+	err = u.c.explained(r, func(h *dmwire.Header, _ []byte) error {
+		info, generated = infoOf(h), h.Flags&dmwire.UeventGenerated != 0
+		return nil
+	})
+	if counted && !generated {
+		u.cookie.Undo()
 	}
+	return info, err
 }
 
 // wait waits for the rules. The semaphore is gone when it returns.
