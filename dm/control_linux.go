@@ -41,7 +41,7 @@ func openControl(dev string) (Transport, error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		var number int
-		if number, err = controlNumber(); err != nil {
+		if number, err = controlNumber("/proc/misc"); err != nil {
 			return nil, err
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -67,8 +67,9 @@ func openControl(dev string) (Transport, error) {
 	return &control{fd: fd, wake: wake}, nil
 }
 
-func controlNumber() (int, error) {
-	f, err := os.Open("/proc/misc")
+// controlNumber finds the driver in the list of misc devices.
+func controlNumber(misc string) (int, error) {
+	f, err := os.Open(misc)
 	if err != nil {
 		return 0, err
 	}

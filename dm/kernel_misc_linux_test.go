@@ -18,16 +18,6 @@ import (
 	"github.com/linuxblock/linuxblock/internal/vmtest"
 )
 
-// Without a device-mapper there is one clear error, whoever runs this.
-func TestNoDeviceMapper(t *testing.T) {
-	misc, _ := os.ReadFile("/proc/misc")
-	if strings.Contains(string(misc), "device-mapper") {
-		return // TestKernelMisc shows what happens here
-	}
-	_, err := dm.Open(context.Background(), dm.WithDevDir(t.TempDir()))
-	wantErr(t, err, errors.ErrUnsupported, "device-mapper")
-}
-
 func TestKernelMisc(t *testing.T) {
 	vmtest.Require(t, "dm-mod", "dm-zero", "brd")
 	ctx := context.Background()
