@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,39 +92,11 @@ func (c *control) Ioctl(request uint32, buf []byte) error {
 	if c.closed {
 		return os.ErrClosed
 	}
-	if request == dmwire.CmdSuspend.Request() {
-		return c.ioctlUnsignalled(request, buf)
-	}
-	return c.ioctl(request, buf)
-}
-
-func (c *control) ioctl(request uint32, buf []byte) error {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), uintptr(request), uintptr(unsafe.Pointer(&buf[0])))
 	if errno != 0 {
 		return syscall.Errno(errno)
 	}
 	return nil
-}
-
-// ioctlUnsignalled keeps signals away from the thread during the call. The
-// suspend inside DEV_SUSPEND waits interruptibly for I/O in flight, and a Go
-// program gets signals all the time: SIGURG of the scheduler, SIGPROF,
-// SIGCHLD. Each would end the wait and start it anew; on 6.1, a swap of tables
-// above a slow device takes three times as long under a rain of them. In a
-// call that was to swap tables, do_resume of drivers/md/dm-ioctl.c has not
-// always put the new table back for a second try.
-func (c *control) ioctlUnsignalled(request uint32, buf []byte) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, old unix.Sigset_t
-	for i := range all.Val {
-		all.Val[i] = ^all.Val[i]
-	}
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
-		return c.ioctl(request, buf)
-	}
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	return c.ioctl(request, buf)
 }
 
 func (c *control) Wait(ctx context.Context) error {

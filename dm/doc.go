@@ -90,8 +90,6 @@
 //     table says 32, and the device uses 16.
 //   - Linux 7.2.13 dies of a snapshot with discard_zeroes_cow and a chunk
 //     below 512 sectors.
-//   - The suspend inside a swap waits for I/O interruptibly: signals are kept
-//     away from the thread.
 //   - A swap of tables does not raise a device's event number, a rename does.
 //
 // The interface is that of drivers/md/dm-ioctl.c and
