@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
@@ -35,6 +36,7 @@ type Client struct {
 	sizes  answerSizes // buffers that answers needed
 	least  uint32      // first size of every buffer if not 0: tests set libdevmapper's
 	events poller
+	guards atomic.Uint64 // numbers them in the run file, which is this client's alone
 
 	mu     sync.Mutex
 	closed bool

@@ -147,7 +147,7 @@ func (g *guard) quietly(ctx context.Context, u *udevSync, fn func(context.Contex
 // note lists the devices for Recover, with what it needs to tell how far the
 // swaps had come. A device that others suspended is theirs to resume.
 func (g *guard) note() error {
-	group := strconv.FormatUint(guardGroups.Add(1), 10)
+	group := strconv.FormatUint(g.c.guards.Add(1), 10)
 	for _, info := range g.infos {
 		if info.Suspended {
 			g.notes = append(g.notes, nil)
@@ -165,10 +165,6 @@ func (g *guard) note() error {
 	}
 	return nil
 }
-
-// guardGroups numbers the guards of this process; run files are per process
-// and client, and a number is never used twice.
-var guardGroups atomic.Uint64
 
 // hold is the part in which devices are suspended.
 func (g *guard) hold(ctx context.Context, u *udevSync, fn func(context.Context) error) (err error) {

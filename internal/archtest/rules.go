@@ -64,9 +64,11 @@ var importRules = []importRule{
 	// The runner of the VM, and what its tests ask it for.
 	{Package: "internal/cmd/...", Imports: []string{".", "internal/..."}},
 	{Package: "internal/vmtest/kmod", Imports: []string{"."}},
+	{Package: "internal/fault"},
 	{Package: "internal/vmtest", Imports: []string{".", "internal/..."}},
 
-	{Package: "internal/...", Imports: []string{"."}},
+	// The error type is all that internal packages share.
+	{Package: "internal/...", Imports: []string{".", "internal/fault"}},
 }
 
 // runsPrograms lists the packages that may import os/exec: they start the

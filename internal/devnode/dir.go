@@ -92,7 +92,7 @@ func check(op, name string) error {
 	default:
 		return nil
 	}
-	return &Error{Op: op, Object: strconv.Quote(name), Err: ErrName, Detail: why}
+	return &Error{Area: area, Op: op, Object: strconv.Quote(name), Err: ErrName, Detail: why}
 }
 
 // Verify tells what lies under the name, compared with the device number.
@@ -182,7 +182,7 @@ func (d Dir) create(op, name string, major, minor uint32) error {
 }
 
 func foreign(op, path string, n Node) error {
-	e := &Error{Op: op, Object: path, Err: ErrForeign, Detail: n.Kind.String()}
+	e := &Error{Area: area, Op: op, Object: path, Err: ErrForeign, Detail: n.Kind.String()}
 	switch n.Kind {
 	case Link:
 		e.Detail += " to " + strconv.Quote(n.Target)

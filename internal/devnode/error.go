@@ -4,8 +4,8 @@ package devnode
 
 import (
 	"errors"
-	"strings"
-	"syscall"
+
+	"github.com/linuxblock/linuxblock/internal/fault"
 )
 
 var (
@@ -20,38 +20,11 @@ var (
 // Error is what every method here returns on failure. It matches
 // fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported and the sentinels of
 // this package through errors.Is.
-type Error struct {
-	Op     string // "create", "rename", "remove", …
-	Object string // path or name
-	Code   int    // errno, 0 when there is none
-	Detail string // may be empty
-	Err    error
-}
+type Error = fault.Error
 
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("node: " + e.Op)
-	if e.Object != "" {
-		b.WriteString(" " + e.Object)
-	}
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
-	if e.Detail != "" {
-		b.WriteString(": " + e.Detail)
-	}
-	return b.String()
-}
-
-func (e *Error) Unwrap() error { return e.Err }
+// area begins every error of this package.
+const area = "node"
 
 func fail(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	e := &Error{Op: op, Object: object, Err: err}
-	if no, ok := errors.AsType[syscall.Errno](err); ok {
-		e.Code = int(no)
-	}
-	return e
+	return fault.Wrap(area, op, object, err, "")
 }

@@ -4,8 +4,10 @@ package kmsg
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
-	"syscall"
+
+	"github.com/linuxblock/linuxblock/internal/fault"
 )
 
 // ErrClosed: the reader or pool was closed.
@@ -14,38 +16,19 @@ var ErrClosed = errors.New("kernel log reader is closed")
 // Error is what every live call here returns on failure. It matches
 // fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported and ErrClosed
 // through errors.Is.
-type Error struct {
-	Op     string // "open", "mark", "collect"
-	Object string // /dev/kmsg
-	Code   int    // errno, 0 when there is none
-	Detail string
-	Err    error
-}
+type Error = fault.Error
 
-func (e *Error) Error() string {
-	s := "kernel log: " + e.Op + " " + e.Object + ": " + e.Err.Error()
-	if e.Detail != "" {
-		s += ": " + e.Detail
-	}
-	return s
-}
-
-func (e *Error) Unwrap() error { return e.Err }
+// area begins every error of this package.
+const area = "kernel log"
 
 const device = "/dev/kmsg"
 
 func fail(op string, err error) error {
-	if err == nil {
-		return nil
+	detail := ""
+	if op == "open" && errors.Is(err, fs.ErrPermission) {
+		detail = "kernel.dmesg_restrict asks for CAP_SYSLOG"
 	}
-	e := &Error{Op: op, Object: device, Err: err}
-	if no, ok := errors.AsType[syscall.Errno](err); ok {
-		e.Code = int(no)
-		if op == "open" && (no == syscall.EPERM || no == syscall.EACCES) {
-			e.Detail = "kernel.dmesg_restrict asks for CAP_SYSLOG"
-		}
-	}
-	return e
+	return fault.Wrap(area, op, device, err, detail)
 }
 
 // keep is how many idle readers a Pool keeps open.

@@ -4,7 +4,8 @@ package memlock
 
 import (
 	"errors"
-	"syscall"
+
+	"github.com/linuxblock/linuxblock/internal/fault"
 )
 
 // ErrLimit: the kernel refuses to lock this much memory. Without CAP_IPC_LOCK
@@ -15,37 +16,11 @@ var ErrLimit = errors.New("locked-memory limit")
 // Error is what every function here returns on failure. It matches
 // fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported and ErrLimit through
 // errors.Is.
-type Error struct {
-	Op     string // "lock", "unlock", "needs"
-	Object string // path, may be empty
-	Code   int    // errno, 0 when there is none
-	Detail string
-	Err    error
-}
+type Error = fault.Error
 
-func (e *Error) Error() string {
-	s := "memory lock: " + e.Op
-	if e.Object != "" {
-		s += " " + e.Object
-	}
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	if e.Detail != "" {
-		s += ": " + e.Detail
-	}
-	return s
-}
-
-func (e *Error) Unwrap() error { return e.Err }
+// area begins every error of this package.
+const area = "memory lock"
 
 func fail(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	e := &Error{Op: op, Object: object, Err: err}
-	if no, ok := errors.AsType[syscall.Errno](err); ok {
-		e.Code = int(no)
-	}
-	return e
+	return fault.Wrap(area, op, object, err, "")
 }

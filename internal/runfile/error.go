@@ -4,7 +4,8 @@ package runfile
 
 import (
 	"errors"
-	"syscall"
+
+	"github.com/linuxblock/linuxblock/internal/fault"
 )
 
 var (
@@ -24,37 +25,11 @@ var (
 // Error is what every function here returns on failure; it matches
 // fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported and the sentinels
 // above through errors.Is.
-type Error struct {
-	Op     string // "open", "begin", "scan", …
-	Object string // path
-	Code   int    // errno, 0 when there is none
-	Detail string // may be empty
-	Err    error
-}
+type Error = fault.Error
 
-func (e *Error) Error() string {
-	s := "run file: " + e.Op
-	if e.Object != "" {
-		s += " " + e.Object
-	}
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	if e.Detail != "" {
-		s += ": " + e.Detail
-	}
-	return s
-}
-
-func (e *Error) Unwrap() error { return e.Err }
+// area begins every error of this package.
+const area = "run file"
 
 func fail(op, object string, err error, detail string) error {
-	if err == nil {
-		return nil
-	}
-	e := &Error{Op: op, Object: object, Err: err, Detail: detail}
-	if no, ok := errors.AsType[syscall.Errno](err); ok {
-		e.Code = int(no)
-	}
-	return e
+	return fault.Wrap(area, op, object, err, detail)
 }

@@ -115,7 +115,7 @@ func New(note func(stage Stage, key uint32, semid int) error) (*Cookie, error) {
 		}
 		return &Cookie{base: base, semid: semid}, nil
 	}
-	return nil, errors.Join(&Error{Op: "semget", Err: ErrLimit,
+	return nil, errors.Join(&Error{Area: area, Op: "semget", Err: ErrLimit,
 		Detail: fmt.Sprintf("no free cookie in %d tries; see dmsetup udevcookies", tries)}, note(Dropped, key, -1))
 }
 
@@ -133,7 +133,7 @@ func randomBase() uint16 {
 }
 
 func makeError(key uint32, err error) error {
-	e := &Error{Op: "semget", Object: object(key), Err: err}
+	e := &Error{Area: area, Op: "semget", Object: object(key), Err: err}
 	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		e.Code = int(no)
 		if no == syscall.ENOSPC {
@@ -175,19 +175,19 @@ func (c *Cookie) Undo() error {
 
 func (c *Cookie) change(op string, by int16) error {
 	if c.destroyed() {
-		return &Error{Op: op, Object: object(c.Key()), Err: ErrDestroyed}
+		return &Error{Area: area, Op: op, Object: object(c.Key()), Err: ErrDestroyed}
 	}
 	err := semop(c.semid, by, ipcNoWait)
 	switch {
 	case err == nil:
 		return nil
 	case isGone(err):
-		return &Error{Op: op, Object: object(c.Key()), Code: code(err), Err: fmt.Errorf("%w: %w", ErrDestroyed, err)}
+		return &Error{Area: area, Op: op, Object: object(c.Key()), Code: code(err), Err: fmt.Errorf("%w: %w", ErrDestroyed, err)}
 	case by < 0 && errors.Is(err, syscall.EAGAIN):
 		// Already zero: somebody counted down more often than there were events.
 		return nil
 	case errors.Is(err, syscall.ERANGE):
-		return &Error{Op: op, Object: object(c.Key()), Code: code(err), Err: fmt.Errorf("%w: %w", ErrLimit, err),
+		return &Error{Area: area, Op: op, Object: object(c.Key()), Code: code(err), Err: fmt.Errorf("%w: %w", ErrLimit, err),
 			Detail: "one cookie counts at most 32767 events"}
 	}
 	return fail(op, object(c.Key()), err)

@@ -119,7 +119,7 @@ func parseSysvipc(r io.Reader) ([]Semaphore, error) {
 // there is none.
 func Inspect(key uint32) (Semaphore, error) {
 	if !IsKey(key) {
-		return Semaphore{}, &Error{Op: "inspect", Object: object(key), Err: ErrMismatch, Detail: "not a cookie's key"}
+		return Semaphore{}, &Error{Area: area, Op: "inspect", Object: object(key), Err: ErrMismatch, Detail: "not a cookie's key"}
 	}
 	all, err := List()
 	if err != nil {
@@ -140,14 +140,14 @@ func Inspect(key uint32) (Semaphore, error) {
 // does no harm.
 func Remove(semid int, key uint32) error {
 	if !IsKey(key) {
-		return &Error{Op: "remove", Object: object(key), Err: ErrMismatch, Detail: "not a cookie's key"}
+		return &Error{Area: area, Op: "remove", Object: object(key), Err: ErrMismatch, Detail: "not a cookie's key"}
 	}
 	id, err := semget(key, 0)
 	if err != nil {
 		return fail("remove", object(key), err)
 	}
 	if id != semid {
-		return &Error{Op: "remove", Object: object(key), Err: ErrMismatch,
+		return &Error{Area: area, Op: "remove", Object: object(key), Err: ErrMismatch,
 			Detail: fmt.Sprintf("semid is %d, not %d", id, semid)}
 	}
 	if err := semrmid(semid); err != nil && !isGone(err) {
