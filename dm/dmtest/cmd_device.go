@@ -73,14 +73,7 @@ func (t *Transport) devCreate(p *param) error {
 // version is the one of 5.13.
 func (k *Kernel) lateDisk() bool { return k.version.AtLeast(4, 45) }
 
-func (t *Transport) devRemove(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) devRemove(d *device, p *param) error {
 	deferred := p.has(dmwire.DeferredRemove)
 	if !d.lockForDeletion(deferred, false) {
 		if deferred {
@@ -192,33 +185,19 @@ func (t *Transport) devRename(p *param) error {
 	return nil
 }
 
-func (t *Transport) devStatus(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) devStatus(d *device, p *param) error {
 	d.devStatusInto(p)
 	return nil
 }
 
-func (t *Transport) devSuspend(p *param) error {
+func (t *Transport) devSuspend(d *device, p *param) error {
 	if p.has(dmwire.Suspend) {
-		return t.doSuspend(p)
+		return t.doSuspend(d, p)
 	}
-	return t.doResume(p)
+	return t.doResume(d, p)
 }
 
-func (t *Transport) doSuspend(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) doSuspend(d *device, p *param) error {
 	if !d.suspended {
 		if err := d.suspend(p.flags(), t.closed); err != nil {
 			return err
@@ -228,14 +207,7 @@ func (t *Transport) doSuspend(p *param) error {
 	return nil
 }
 
-func (t *Transport) doResume(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) doResume(d *device, p *param) error {
 	next := d.next
 	d.next = nil
 	p.unset(dmwire.InactivePresent)
@@ -280,14 +252,8 @@ func (t *Transport) armPoll(*param) error {
 	return nil
 }
 
-func (t *Transport) setGeometry(p *param) error {
+func (t *Transport) setGeometry(d *device, p *param) error {
 	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
 	text, ok := "", false
 	if p.dataStart() >= dmwire.MinSize {
 		text, ok = p.stringAt(p.dataStart())

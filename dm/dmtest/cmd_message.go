@@ -18,14 +18,8 @@ type reply struct {
 	out  bool // there is a text to give back, be it empty
 }
 
-func (t *Transport) targetMessage(p *param) error {
+func (t *Transport) targetMessage(d *device, p *param) error {
 	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
 	text, ok := "", false
 	start := p.dataStart()
 	if start >= dmwire.MinSize {

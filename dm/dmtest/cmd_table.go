@@ -151,14 +151,7 @@ func (t *table) populate(p *param) error {
 	return nil
 }
 
-func (t *Transport) tableClear(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) tableClear(d *device, p *param) error {
 	old := d.next
 	d.next = nil
 	p.unset(dmwire.InactivePresent)
@@ -183,14 +176,7 @@ func (d *device) wanted(p *param) (*table, func()) {
 	return t, func() { t.refs--; d.k.broadcast() }
 }
 
-func (t *Transport) tableDeps(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) tableDeps(d *device, p *param) error {
 	d.devStatusInto(p)
 	tab, put := d.wanted(p)
 	if tab == nil {
@@ -210,14 +196,7 @@ func (t *Transport) tableDeps(p *param) error {
 	return nil
 }
 
-func (t *Transport) tableStatus(p *param) error {
-	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
+func (t *Transport) tableStatus(d *device, p *param) error {
 	d.devStatusInto(p)
 	d.retrieve(p)
 	return nil
@@ -225,14 +204,8 @@ func (t *Transport) tableStatus(p *param) error {
 
 // devWait sleeps until the event number is another than the caller's. It is
 // interrupted by the Close of the transport, as the real one by a signal.
-func (t *Transport) devWait(p *param) error {
+func (t *Transport) devWait(d *device, p *param) error {
 	k := t.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.find(p)
-	if d == nil {
-		return ENXIO
-	}
 	nr := p.eventNr()
 	d.holders++
 	woken := k.waitUntil(t.closed, func() bool { return d.eventNr != nr })

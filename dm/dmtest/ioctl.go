@@ -18,20 +18,34 @@ var commands = [dmwire.NumCommands]command{
 	dmwire.CmdRemoveAll:     {(*Transport).removeAll, true},
 	dmwire.CmdListDevices:   {(*Transport).listDevices, false},
 	dmwire.CmdCreate:        {(*Transport).devCreate, true},
-	dmwire.CmdRemove:        {(*Transport).devRemove, true},
+	dmwire.CmdRemove:        {onDevice((*Transport).devRemove), true},
 	dmwire.CmdRename:        {(*Transport).devRename, true},
-	dmwire.CmdSuspend:       {(*Transport).devSuspend, false},
-	dmwire.CmdStatus:        {(*Transport).devStatus, false},
-	dmwire.CmdWait:          {(*Transport).devWait, false},
+	dmwire.CmdSuspend:       {onDevice((*Transport).devSuspend), false},
+	dmwire.CmdStatus:        {onDevice((*Transport).devStatus), false},
+	dmwire.CmdWait:          {onDevice((*Transport).devWait), false},
 	dmwire.CmdLoad:          {(*Transport).tableLoad, false},
-	dmwire.CmdClear:         {(*Transport).tableClear, false},
-	dmwire.CmdDeps:          {(*Transport).tableDeps, false},
-	dmwire.CmdTableStatus:   {(*Transport).tableStatus, false},
+	dmwire.CmdClear:         {onDevice((*Transport).tableClear), false},
+	dmwire.CmdDeps:          {onDevice((*Transport).tableDeps), false},
+	dmwire.CmdTableStatus:   {onDevice((*Transport).tableStatus), false},
 	dmwire.CmdListVersions:  {(*Transport).listVersions, false},
-	dmwire.CmdMessage:       {(*Transport).targetMessage, false},
-	dmwire.CmdSetGeometry:   {(*Transport).setGeometry, false},
+	dmwire.CmdMessage:       {onDevice((*Transport).targetMessage), false},
+	dmwire.CmdSetGeometry:   {onDevice((*Transport).setGeometry), false},
 	dmwire.CmdArmPoll:       {(*Transport).armPoll, false},
 	dmwire.CmdTargetVersion: {(*Transport).targetVersion, false},
+}
+
+// onDevice finds the device of a command and runs it with mu held; a command
+// that sleeps gives mu back meanwhile.
+func onDevice(run func(t *Transport, d *device, p *param) error) func(*Transport, *param) error {
+	return func(t *Transport, p *param) error {
+		t.k.mu.Lock()
+		defer t.k.mu.Unlock()
+		d := t.k.find(p)
+		if d == nil {
+			return ENXIO
+		}
+		return run(t, d, p)
+	}
 }
 
 // Ioctl does what ioctl(2) on the control node does with a buffer. It
