@@ -5,6 +5,7 @@ package dm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,26 +17,50 @@ func kernelSpace(c byte) bool {
 	return c == ' ' || '\t' <= c && c <= '\r' || c == 0xa0
 }
 
+// nextArg cuts the first argument off params: raw as it is written, quoting
+// included, and the text behind it. ok is false when only blanks are left.
+func nextArg(params string) (raw, rest string, ok bool) {
+	start := 0
+	for start < len(params) && kernelSpace(params[start]) {
+		start++
+	}
+	end := start
+	for ; end < len(params) && !kernelSpace(params[end]); end++ {
+		if params[end] == '\\' && end+1 < len(params) {
+			end++
+		}
+	}
+	return params[start:end], params[end:], end > start
+}
+
+// unquote takes the backslashes out of an argument.
+func unquote(raw string) string {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	var b strings.Builder
+	for i := 0; i < len(raw); i++ {
+		if raw[i] == '\\' && i+1 < len(raw) {
+			i++
+		}
+		b.WriteByte(raw[i])
+	}
+	return b.String()
+}
+
 // SplitArgs splits the arguments of a target or a message as the kernel does
 // (dm_split_args in drivers/md/dm-table.c): at blanks, where a backslash
 // takes the byte behind it as it is. Makers of a [Target] parse with it.
 func SplitArgs(params string) []string {
 	var args []string
-	for i := 0; i < len(params); {
-		if kernelSpace(params[i]) {
-			i++
-			continue
+	for {
+		raw, rest, ok := nextArg(params)
+		if !ok {
+			return args
 		}
-		var b strings.Builder
-		for ; i < len(params) && !kernelSpace(params[i]); i++ {
-			if params[i] == '\\' && i+1 < len(params) {
-				i++
-			}
-			b.WriteByte(params[i])
-		}
-		args = append(args, b.String())
+		args = append(args, unquote(raw))
+		params = rest
 	}
-	return args
 }
 
 // JoinArgs is the inverse of SplitArgs: blanks and backslashes inside an
@@ -56,14 +81,24 @@ func JoinArgs(args ...string) string {
 	return b.String()
 }
 
-// argReader takes typed arguments one by one and keeps the first error.
+// argReader takes typed arguments one by one and keeps the first error. It
+// allocates nothing unless there is an error or a quoted argument.
 type argReader struct {
-	args []string
-	pos  int
+	rest string // what was not read yet
+	pos  int    // arguments that were asked for
+	n    int    // arguments that there were
 	err  error
 }
 
-func readArgs(params string) *argReader { return &argReader{args: SplitArgs(params)} }
+func readArgs(params string) argReader {
+	r := argReader{rest: params}
+	for rest := params; ; r.n++ {
+		var ok bool
+		if _, rest, ok = nextArg(rest); !ok {
+			return r
+		}
+	}
+}
 
 var (
 	errMissing = errors.New("argument missing")
@@ -76,16 +111,69 @@ func (r *argReader) fail(what string, err error) {
 	}
 }
 
-func (r *argReader) left() int { return len(r.args) - r.pos }
+// left is the number of arguments that were not read yet.
+func (r *argReader) left() int { return max(r.n-r.pos, 0) }
+
+// peek is the next argument, or empty.
+func (r *argReader) peek() string {
+	raw, _, _ := nextArg(r.rest)
+	return unquote(raw)
+}
 
 func (r *argReader) str(what string) string {
-	if r.pos >= len(r.args) {
-		r.pos++
+	raw, rest, ok := nextArg(r.rest)
+	r.pos++
+	if !ok {
 		r.fail(what, errMissing)
 		return ""
 	}
-	r.pos++
-	return r.args[r.pos-1]
+	r.rest = rest
+	return unquote(raw)
+}
+
+// oneOf reads one of the given words and returns its index.
+func (r *argReader) oneOf(what string, words ...string) int {
+	s := r.str(what)
+	if r.err == nil {
+		if i := slices.Index(words, s); i >= 0 {
+			return i
+		}
+		r.fail(what, fmt.Errorf("%q is none of %s", s, strings.Join(words, ", ")))
+	}
+	return 0
+}
+
+// fraction reads "used/total".
+func (r *argReader) fraction(what string) (used, total uint64) {
+	s := r.str(what)
+	if r.err != nil {
+		return 0, 0
+	}
+	a, b, _ := strings.Cut(s, "/")
+	used, err := strconv.ParseUint(a, 10, 64)
+	if err == nil {
+		total, err = strconv.ParseUint(b, 10, 64)
+	}
+	if err != nil {
+		r.fail(what, fmt.Errorf("%q is not of the form used/total", s))
+	}
+	return used, total
+}
+
+// group reads the count of a group of optional arguments and makes sure that
+// so many are left. No count at all is a group of none.
+func (r *argReader) group(what string) int {
+	if r.err != nil || r.left() == 0 {
+		return 0
+	}
+	n := r.uint(what, 32)
+	if r.err == nil && n > uint64(r.left()) {
+		r.fail(what, fmt.Errorf("%d announced, %d given", n, r.left()))
+	}
+	if r.err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 func (r *argReader) uint(what string, bits int) uint64 {
@@ -128,8 +216,8 @@ func (r *argReader) seconds(what string) time.Duration {
 }
 
 func (r *argReader) end() error {
-	if r.err == nil && r.pos < len(r.args) {
-		return fmt.Errorf("argument %d (%q): %w", r.pos+1, r.args[r.pos], errExtra)
+	if r.err == nil && r.left() > 0 {
+		return fmt.Errorf("argument %d (%q): %w", r.pos+1, r.peek(), errExtra)
 	}
 	return r.err
 }

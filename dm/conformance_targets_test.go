@@ -136,21 +136,11 @@ func testTableRoundTrip(t *testing.T, e *env) {
 			t.Errorf("%d: status %v %v", i, status, err)
 		}
 		for _, s := range status {
-			var back fmt.Stringer
-			switch s.Type {
-			case "striped":
-				back, err = dm.ParseStripedStatus(s.Text)
-			case "delay":
-				back, err = dm.ParseDelayStatus(s.Text)
-			case "snapshot":
-				back, err = dm.ParseSnapshotStatus(s.Text)
-			default:
-				if strings.TrimSpace(s.Text) != "" {
-					t.Errorf("%d: status of %s is %q", i, s.Type, s.Text)
-				}
+			back, err := s.Typed()
+			if err == nil && back == nil && strings.TrimSpace(s.Text) == "" {
 				continue
 			}
-			if err != nil || back.String() != strings.TrimSpace(s.Text) {
+			if err != nil || back == nil || back.String() != strings.TrimSpace(s.Text) {
 				t.Errorf("%d: %q came back as %v, %v", i, s.Text, back, err)
 			}
 		}

@@ -19,6 +19,8 @@ import (
 type driver struct {
 	open  func(t *testing.T, opts ...dm.Option) *dm.Client
 	disks []string // four block devices of at least 32768 sectors
+	// modules makes sure that the targets of these modules are there.
+	modules func(t *testing.T, names ...string)
 	// hold opens the device and returns a function that closes it.
 	hold func(t *testing.T, name dm.Name) (release func())
 	// rw opens a device for I/O without a cache.
@@ -133,6 +135,20 @@ func (e *env) create(t *testing.T, name string, tab dm.Table, o dm.CreateOptions
 		t.Fatal(err)
 	}
 	return info
+}
+
+// wipe zeroes the first sectors of a disk, so that a target that keeps
+// metadata there finds a fresh one.
+func (e *env) wipe(t *testing.T, disk string, n dm.Sectors) {
+	t.Helper()
+	e.create(t, "wipe", e.table(t, "0 %d linear %s 0", uint64(n), disk), dm.CreateOptions{})
+	f := e.rw(t, e.name("wipe"))
+	_, err := f.WriteAt(make([]byte, n.Bytes()), 0)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.remove(t, e.name("wipe"))
 }
 
 func (e *env) info(t *testing.T, ref dm.Ref) dm.Info {

@@ -33,6 +33,7 @@ func doubleDriver(opts ...dmtest.Option) *driver {
 		}
 		return c
 	}
+	d.modules = func(*testing.T, ...string) {}
 	d.hold = func(t *testing.T, name dm.Name) func() {
 		t.Helper()
 		release, err := k.Hold(string(name))

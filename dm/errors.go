@@ -36,17 +36,18 @@ var (
 
 // Linux's numbers, which a double uses on every operating system.
 const (
-	eperm  = syscall.Errno(1)
-	enoent = syscall.Errno(2)
-	eintr  = syscall.Errno(4)
-	enxio  = syscall.Errno(6)
-	eacces = syscall.Errno(13)
-	ebusy  = syscall.Errno(16)
-	eexist = syscall.Errno(17)
-	enodev = syscall.Errno(19)
-	einval = syscall.Errno(22)
-	enotty = syscall.Errno(25)
-	enosys = syscall.Errno(38)
+	eperm   = syscall.Errno(1)
+	enoent  = syscall.Errno(2)
+	eintr   = syscall.Errno(4)
+	enxio   = syscall.Errno(6)
+	eacces  = syscall.Errno(13)
+	ebusy   = syscall.Errno(16)
+	eexist  = syscall.Errno(17)
+	enodev  = syscall.Errno(19)
+	einval  = syscall.Errno(22)
+	enotty  = syscall.Errno(25)
+	enosys  = syscall.Errno(38)
+	enodata = syscall.Errno(61)
 )
 
 // errnoNames covers what the device-mapper drivers answer.
@@ -161,6 +162,8 @@ func (e *Error) notExist() bool {
 		// Of a message: no such region, no such thing in the target. Of a
 		// load it can be an unknown cipher.
 		return e.Op == "message" || e.Op == "target version"
+	case enodata:
+		return e.Op == "message" // a thin volume that the pool does not have
 	}
 	return false
 }

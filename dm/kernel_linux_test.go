@@ -17,6 +17,10 @@ func kernelDriver(t *testing.T) *driver {
 	vmtest.Require(t, "dm-mod", "dm-snapshot", "dm-flakey", "dm-delay", "dm-zero", "brd")
 	return &driver{
 		disks: vmtest.RAMDisks(t, 4),
+		modules: func(t *testing.T, names ...string) {
+			t.Helper()
+			vmtest.Require(t, names...)
+		},
 		open: func(t *testing.T, opts ...dm.Option) *dm.Client {
 			t.Helper()
 			c, err := dm.Open(context.Background(), opts...)

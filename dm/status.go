@@ -24,6 +24,21 @@ func (s Status) String() string {
 	return fmt.Sprintf("%d %d %s %s", uint64(s.Start), uint64(s.Length), s.Type, s.Text)
 }
 
+// Typed is the parsed text: a [StripedStatus], a [SnapshotStatus], and so on,
+// by value. It is nil for a target that reports nothing, such as linear. The
+// error matches errors.ErrUnsupported for a target that the package does not
+// know, and ErrCorrupt when the text is not what it should be.
+func (s Status) Typed() (fmt.Stringer, error) {
+	b, ok := builtin[s.Type]
+	switch {
+	case !ok:
+		return nil, &Error{Op: "status", Object: s.Type, Detail: "no parser for this target", Err: errors.ErrUnsupported}
+	case b.status == nil:
+		return nil, nil
+	}
+	return b.status(s.Text)
+}
+
 // StatusOptions change Status and Table.
 type StatusOptions struct {
 	Inactive bool // ask about the table that is not live yet

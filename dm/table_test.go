@@ -86,16 +86,8 @@ func TestRecordedStatus(t *testing.T) {
 			if len(w) < 4 {
 				continue
 			}
-			var back interface{ String() string }
-			var err error
-			switch w[2] {
-			case "striped":
-				back, err = ParseStripedStatus(w[3])
-			case "delay":
-				back, err = ParseDelayStatus(w[3])
-			case "snapshot", "snapshot-merge":
-				back, err = ParseSnapshotStatus(w[3])
-			default:
+			back, err := Status{Type: w[2], Text: w[3]}.Typed()
+			if errors.Is(err, errors.ErrUnsupported) || err == nil && back == nil {
 				continue
 			}
 			n++
@@ -205,20 +197,28 @@ func FuzzStatus(f *testing.F) {
 	for _, s := range []string{"2 1:0 1:1 1 AD", "0 1 2", "16/2048 16", "Merge failed", "65535 1 A"} {
 		f.Add(s)
 	}
+	for _, tt := range recordedTables(f) {
+		for _, line := range tt.Status {
+			if w := strings.SplitN(line, " ", 4); len(w) == 4 {
+				f.Add(w[3])
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if s, err := ParseStripedStatus(text); err == nil {
-			if back, err := ParseStripedStatus(s.String()); err != nil || !reflect.DeepEqual(back, s) {
-				t.Fatalf("%+v came back as %+v, %v", s, back, err)
+		for name := range builtin {
+			s, err := Status{Type: name, Text: text}.Typed()
+			if err != nil {
+				if !errors.Is(err, ErrCorrupt) {
+					t.Fatal(err)
+				}
+				continue
 			}
-		}
-		if s, err := ParseDelayStatus(text); err == nil {
-			if back, err := ParseDelayStatus(s.String()); err != nil || back != s {
-				t.Fatalf("%+v came back as %+v, %v", s, back, err)
+			if s == nil {
+				continue
 			}
-		}
-		if s, err := ParseSnapshotStatus(text); err == nil {
-			if back, err := ParseSnapshotStatus(s.String()); err != nil || back != s {
-				t.Fatalf("%+v came back as %+v, %v", s, back, err)
+			back, err := Status{Type: name, Text: s.String()}.Typed()
+			if err != nil || !reflect.DeepEqual(back, s) {
+				t.Fatalf("%s: %+v came back as %+v, %v", name, s, back, err)
 			}
 		}
 	})

@@ -89,17 +89,33 @@ func redactedParams(t Target) string {
 	return redact(t.TargetType(), t.Params())
 }
 
+// builtinTarget is what the package knows of a target.
+type builtinTarget struct {
+	parse  Parser
+	status func(text string) (fmt.Stringer, error) // nil when the target reports nothing
+}
+
 // builtin is never written to after the package is initialised.
-var builtin = Parsers{
-	"linear":          parseLinear,
-	"striped":         parseStriped,
-	"error":           parseErrorTarget,
-	"zero":            parseZero,
-	"delay":           parseDelay,
-	"flakey":          parseFlakey,
-	"snapshot-origin": parseSnapshotOrigin,
-	"snapshot":        parseSnapshot,
-	"snapshot-merge":  parseSnapshotMerge,
+var builtin = map[string]builtinTarget{
+	"linear":          {parse: parseLinear},
+	"striped":         {parseStriped, statusParser(ParseStripedStatus)},
+	"error":           {parse: parseErrorTarget},
+	"zero":            {parse: parseZero},
+	"delay":           {parseDelay, statusParser(ParseDelayStatus)},
+	"flakey":          {parse: parseFlakey},
+	"snapshot-origin": {parse: parseSnapshotOrigin},
+	"snapshot":        {parseSnapshot, statusParser(ParseSnapshotStatus)},
+	"snapshot-merge":  {parseSnapshotMerge, statusParser(ParseSnapshotStatus)},
+}
+
+func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {
+	return func(text string) (fmt.Stringer, error) {
+		s, err := parse(text)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 }
 
 // parseTarget uses extra before the parsers of this package. The target's
@@ -107,9 +123,9 @@ var builtin = Parsers{
 func parseTarget(name, params string, extra Parsers) (Target, error) {
 	p, ok := extra[name]
 	if !ok {
-		p, ok = builtin[name]
+		p = builtin[name].parse
 	}
-	if !ok {
+	if p == nil {
 		return Raw{Type: name, Text: params}, nil
 	}
 	return p(params)
