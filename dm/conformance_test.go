@@ -55,6 +55,7 @@ var conformance = []struct {
 	{"LongList", testLongList},
 	{"Targets", testTargets},
 	{"TableRoundTrip", testTableRoundTrip},
+	{"StatusReader", testStatusReader},
 	{"Snapshot", testSnapshot},
 	{"Messages", testMessages},
 	{"Events", testEvents},

@@ -217,8 +217,9 @@ func ParseSnapshotStatus(text string) (SnapshotStatus, error) {
 	case SnapshotInvalid, SnapshotOverflow, SnapshotMergeFailed, SnapshotUnknown:
 		return SnapshotStatus{State: st}, nil
 	}
-	r := readArgs(strings.Replace(text, "/", " ", 1))
-	s := SnapshotStatus{Used: r.sectors("used"), Total: r.sectors("total"), Metadata: r.sectors("metadata")}
+	r := readArgs(text)
+	used, total := r.fraction("used/total")
+	s := SnapshotStatus{Used: Sectors(used), Total: Sectors(total), Metadata: r.sectors("metadata")}
 	if err := r.end(); err != nil {
 		return SnapshotStatus{}, badStatus("snapshot", err)
 	}

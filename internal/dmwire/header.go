@@ -123,6 +123,17 @@ func (h *Header) putFixed(buf []byte) {
 // ParseHeader decodes the header at the start of buf, which may be as short
 // as MinSize: the kernel answers commands without payload so.
 func ParseHeader(buf []byte) (Header, error) {
+	h, err := ParseNumbers(buf)
+	if err == nil {
+		h.Name = cstring(buf[offName : offName+NameLen])
+		h.UUID = cstring(buf[offUUID : offUUID+UUIDLen])
+	}
+	return h, err
+}
+
+// ParseNumbers is ParseHeader without the name and the uuid: it allocates
+// nothing.
+func ParseNumbers(buf []byte) (Header, error) {
 	if len(buf) < MinSize {
 		return Header{}, fmt.Errorf("dm_ioctl: %w: %d bytes", ErrTruncated, len(buf))
 	}
@@ -136,8 +147,6 @@ func ParseHeader(buf []byte) (Header, error) {
 		Flags:       Flags(ne.Uint32(buf[offFlags:])),
 		EventNr:     ne.Uint32(buf[offEventNr:]),
 		Dev:         ne.Uint64(buf[offDev:]),
-		Name:        cstring(buf[offName : offName+NameLen]),
-		UUID:        cstring(buf[offUUID : offUUID+UUIDLen]),
 	}, nil
 }
 
@@ -184,23 +193,31 @@ func SplitDev(dev uint64) (major, minor uint32) {
 	return uint32(dev>>8) & 0xfff, uint32(dev&0xff) | uint32(dev>>12)&^0xff
 }
 
-func cstring(b []byte) string {
+func cstring(b []byte) string { return string(cbytes(b)) }
+
+// cbytes is b up to its NUL.
+func cbytes(b []byte) []byte {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
-		b = b[:i]
+		return b[:i]
 	}
-	return string(b)
+	return b
 }
 
-// cstringAt reads a NUL-terminated string that must end inside b.
-func cstringAt(b []byte, off int, what string) (string, error) {
+// cbytesAt finds a NUL-terminated string that must end inside b.
+func cbytesAt(b []byte, off int, what string) ([]byte, error) {
 	if off > len(b) {
-		return "", fmt.Errorf("%s: %w at offset %d", what, ErrTruncated, off)
+		return nil, fmt.Errorf("%s: %w at offset %d", what, ErrTruncated, off)
 	}
 	i := bytes.IndexByte(b[off:], 0)
 	if i < 0 {
-		return "", fmt.Errorf("%s: %w: no NUL behind offset %d", what, ErrTruncated, off)
+		return nil, fmt.Errorf("%s: %w: no NUL behind offset %d", what, ErrTruncated, off)
 	}
-	return string(b[off : off+i]), nil
+	return b[off : off+i], nil
+}
+
+func cstringAt(b []byte, off int, what string) (string, error) {
+	s, err := cbytesAt(b, off, what)
+	return string(s), err
 }
 
 func align8(n int) int { return (n + 7) &^ 7 }

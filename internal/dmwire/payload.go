@@ -59,11 +59,23 @@ func putSpec(buf []byte, s Spec, next uint32) error {
 	return nil
 }
 
-// parseSpec decodes the record at off. The next one is at the returned
+// SpecView is a [Spec] whose type and string lie in the buffer that it was
+// decoded from.
+type SpecView struct {
+	Start, Length uint64
+	Status        int32
+	Type, Params  []byte
+}
+
+func (v SpecView) copied() Spec {
+	return Spec{v.Start, v.Length, v.Status, string(v.Type), string(v.Params)}
+}
+
+// viewSpec decodes the record at off. The next one is at the returned
 // offset; its distance is counted from base. The string must end before it:
 // otherwise a bad answer of many short records would have each of them copy
 // the rest of the buffer.
-func parseSpec(b []byte, base, off int, last bool) (s Spec, end int, err error) {
+func viewSpec(b []byte, base, off int, last bool) (s SpecView, end int, err error) {
 	if len(b)-off < specSize {
 		return s, 0, fmt.Errorf("dm_target_spec: %w at offset %d of %d", ErrTruncated, off, len(b))
 	}
@@ -79,8 +91,8 @@ func parseSpec(b []byte, base, off int, last bool) (s Spec, end int, err error) 
 	}
 	s.Start, s.Length = ne.Uint64(p), ne.Uint64(p[8:])
 	s.Status = int32(ne.Uint32(p[16:]))
-	s.Type = cstring(p[24:40])
-	s.Params, err = cstringAt(p, specSize, "dm_target_spec")
+	s.Type = cbytes(p[24:40])
+	s.Params, err = cbytesAt(p, specSize, "dm_target_spec")
 	return s, end, err
 }
 
@@ -90,30 +102,40 @@ func ParseLoad(payload []byte, count uint32) ([]Spec, error) {
 	specs := make([]Spec, 0, int(min(count, 1024))) // an int may have 32 bits
 	off := 0
 	for i := range count {
-		s, end, err := parseSpec(payload, off, off, i+1 == count)
+		s, end, err := viewSpec(payload, off, off, i+1 == count)
 		if err != nil {
 			return nil, err
 		}
-		specs = append(specs, s)
+		specs = append(specs, s.copied())
 		off = end
 	}
 	return specs, nil
 }
 
-// ParseStatus decodes the payload of an answer to TABLE_STATUS or DEV_WAIT:
-// each record's next is the distance from the first record.
-func ParseStatus(payload []byte, count uint32) ([]Spec, error) {
-	specs := make([]Spec, 0, int(min(count, 1024)))
+// ViewStatus calls each for the records of an answer to TABLE_STATUS or
+// DEV_WAIT: a record's next is the distance from the first record. It
+// allocates nothing, and may have called each before it finds an error.
+func ViewStatus(payload []byte, count uint32, each func(SpecView)) error {
 	off := 0
 	for i := range count {
 		// The last record's next is its own aligned end, which may lie beyond
 		// the payload.
-		s, end, err := parseSpec(payload, 0, off, i+1 == count)
+		s, end, err := viewSpec(payload, 0, off, i+1 == count)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		specs = append(specs, s)
+		each(s)
 		off = end
+	}
+	return nil
+}
+
+// ParseStatus decodes the payload of an answer to TABLE_STATUS or DEV_WAIT.
+func ParseStatus(payload []byte, count uint32) ([]Spec, error) {
+	specs := make([]Spec, 0, int(min(count, 1024)))
+	err := ViewStatus(payload, count, func(s SpecView) { specs = append(specs, s.copied()) })
+	if err != nil {
+		return nil, err
 	}
 	return specs, nil
 }
