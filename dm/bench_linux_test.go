@@ -18,29 +18,48 @@ import (
 // benchRounds is how often each side runs, in turn with the other.
 const benchRounds = 15
 
-// against runs the two sides in turn and reports the ratio of their medians,
-// theirs over ours, with the lowest and the highest ratio of a pair.
-func against(b *testing.B, ours, theirs func()) {
+// side is one way to do a job.
+type side struct {
+	name string
+	do   func()
+}
+
+// against compares with dmsetup.
+func against(b *testing.B, ours, dmsetup func()) {
 	b.Helper()
-	ours()
-	theirs()
+	compare(b, ours, side{"dmsetup", dmsetup})
+}
+
+// compare runs the sides in turn and reports for each of the others the ratio
+// of its median to ours, with the lowest and the highest ratio of a round.
+func compare(b *testing.B, ours func(), others ...side) {
+	b.Helper()
+	sides := append([]side{{"ours", ours}}, others...)
+	for _, s := range sides {
+		s.do()
+	}
 	for b.Loop() {
-		var a, d []time.Duration
-		var ratios []float64
+		times := make([][]time.Duration, len(sides))
 		for range benchRounds {
-			t0 := time.Now()
-			ours()
-			t1 := time.Now()
-			theirs()
-			t2 := time.Now()
-			a, d = append(a, t1.Sub(t0)), append(d, t2.Sub(t1))
-			ratios = append(ratios, float64(t2.Sub(t1))/float64(t1.Sub(t0)))
+			for i, s := range sides {
+				t0 := time.Now()
+				s.do()
+				times[i] = append(times[i], time.Since(t0))
+			}
 		}
-		b.ReportMetric(float64(median(d))/float64(median(a)), "times-faster")
-		b.ReportMetric(slices.Min(ratios), "least")
-		b.ReportMetric(slices.Max(ratios), "most")
-		b.ReportMetric(float64(median(a).Microseconds()), "ours-µs")
-		b.ReportMetric(float64(median(d).Microseconds()), "dmsetup-µs")
+		for i, s := range sides {
+			b.ReportMetric(float64(median(times[i]).Microseconds()), s.name+"-µs")
+			if i == 0 {
+				continue
+			}
+			var ratios []float64
+			for round := range benchRounds {
+				ratios = append(ratios, float64(times[i][round])/float64(times[0][round]))
+			}
+			b.ReportMetric(float64(median(times[i]))/float64(median(times[0])), s.name+"/ours")
+			b.ReportMetric(slices.Min(ratios), s.name+"/ours-least")
+			b.ReportMetric(slices.Max(ratios), s.name+"/ours-most")
+		}
 	}
 	b.ReportMetric(0, "ns/op")
 }

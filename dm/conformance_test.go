@@ -66,6 +66,11 @@ var conformance = []struct {
 	{"Concurrent", testConcurrent},
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
+	{"Batch", testBatch},
+	{"BatchMany", testBatchMany},
+	{"BatchFails", testBatchFails},
+	{"BatchAllOrNothing", testBatchAllOrNothing},
+	{"BatchRefused", testBatchRefused},
 }
 
 func runConformance(t *testing.T, d *driver) {

@@ -33,6 +33,17 @@ type CreateOptions struct {
 // ErrBadName and ErrBadTable when they can't be, and fs.ErrNotExist when the
 // table maps a device that is not there.
 func (c *Client) Create(ctx context.Context, name Name, t Table, opts CreateOptions) (Info, error) {
+	err := validateCreate(name, t, opts)
+	if err != nil {
+		return Info{}, fail("create", name, err)
+	}
+	return run(ctx, c, "create", name, func(ctx context.Context) (Info, error) {
+		return c.create(ctx, name, t, opts)
+	})
+}
+
+// validateCreate makes the checks that need no device.
+func validateCreate(name Name, t Table, opts CreateOptions) error {
 	err := validateNew(string(name), MaxName, "name", opts.AnyName)
 	if err == nil && opts.UUID != "" {
 		err = validateNew(string(opts.UUID), MaxUUID, "uuid", opts.AnyName)
@@ -43,12 +54,7 @@ func (c *Client) Create(ctx context.Context, name Name, t Table, opts CreateOpti
 	if err == nil && opts.Minor != nil && *opts.Minor > 0xfffff {
 		err = badName(num(*opts.Minor), "minor number out of range")
 	}
-	if err != nil {
-		return Info{}, fail("create", name, err)
-	}
-	return run(ctx, c, "create", name, func(ctx context.Context) (Info, error) {
-		return c.create(ctx, name, t, opts)
-	})
+	return err
 }
 
 func (c *Client) create(ctx context.Context, name Name, t Table, opts CreateOptions) (Info, error) {

@@ -223,7 +223,9 @@ func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (
 		return info, nil
 	}
 	now, ierr := c.info(ref)
-	if ierr != nil || !now.Suspended || !now.ActiveTable {
+	if ierr != nil || !now.Suspended || !now.ActiveTable || now.InactiveTable {
+		// With its new table still there nothing has happened, and another
+		// resume would make that table live after all.
 		return now, err
 	}
 	info, again := c.resumeOnce(now.Dev, SuspendOptions{}, false, u)

@@ -38,28 +38,33 @@ func (c *Client) Remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 }
 
 func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error {
+	_, err := c.removeDevice(ctx, ref, opts)
+	return err
+}
+
+// removeDevice also reports whether the device went: an error may come after.
+func (c *Client) removeDevice(ctx context.Context, ref Ref, opts RemoveOptions) (removed bool, err error) {
 	var info Info
 	own := c.host.ownNodes()
 	if own || opts.Force || c.host.held.any() {
-		var err error
 		if info, err = c.info(ref); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if opts.Force {
 		if err := c.wipe(info, SuspendOptions{NoFlush: true, SkipLockFS: true}); err != nil && !errors.Is(err, errNoTable) {
-			return err
+			return false, err
 		}
 	}
 	u, err := c.startUdev(opts.Udev)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer u.drop()
 	if own {
 		n, err := c.host.run.begin("node", c.noteOf(info)...)
 		if err != nil {
-			return err
+			return false, err
 		}
 		defer n.end()
 	}
@@ -78,7 +83,7 @@ func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return false, errors.Join(ctx.Err(), err)
 		case <-time.After(retryInterval):
 		}
 	}
@@ -86,17 +91,17 @@ func (c *Client) remove(ctx context.Context, ref Ref, opts RemoveOptions) error 
 		if opts.Force && errors.Is(err, ErrBusy) {
 			err = detail(err, "the device stays, failing all I/O")
 		}
-		return err
+		return false, err
 	}
 	c.host.held.forget(info.Dev)
 	if own {
 		// A device whose removal was deferred keeps its node till then;
 		// nobody tells when, so it goes now, as with dmsetup.
 		if err := c.host.nodes.Remove(string(info.Name), info.Dev.Major, info.Dev.Minor); err != nil {
-			return &Error{Detail: "the device is removed; its node", Err: opaque{err}}
+			return true, &Error{Detail: "the device is removed; its node", Err: opaque{err}}
 		}
 	}
-	return detail(u.wait(ctx), "the device is removed")
+	return true, detail(u.wait(ctx), "the device is removed")
 }
 
 // Wipe replaces the table of a device by one of the same size that fails all
