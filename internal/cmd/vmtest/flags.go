@@ -77,7 +77,7 @@ func parseArgs(args []string, stderr io.Writer) (*options, error) {
 	fset.StringVar(&modules, "modules", "", "comma-separated kernel `modules` inside besides the default set, or \"all\"")
 	fset.Var(&memory, "memory", "`size` of the VM's memory")
 	fset.Var(&disk, "disk", "`size` of the disk /dev/vda, 0 for none")
-	fset.IntVar(&o.ramDisks, "ram-disks", 8, "`number` of RAM disks /dev/ram0...")
+	fset.IntVar(&o.ramDisks, "ram-disks", 12, "`number` of RAM disks /dev/ram0...")
 	fset.Var(&ramSize, "ram-disk-size", "`size` of each RAM disk")
 	fset.DurationVar(&o.vmTimeout, "vm-timeout", defaultTimeout, "`time` that the VM may run, all packages together; 0 is no limit")
 	fset.StringVar(&o.accel, "accel", "auto", "how the VM runs: kvm, tcg (software emulation), or auto: kvm if a short boot proves that it works")
