@@ -106,6 +106,9 @@ type BatchOptions struct {
 	// numbers, are lost to a device that was removed. Before anything is
 	// changed, the devices to be removed are checked for other users. A removal
 	// that is forced or deferred can't be taken back and is refused.
+	//
+	// A program that is killed takes nothing back: what was done by then stays,
+	// each change whole, and Recover mends those that were under way.
 	AllOrNothing bool
 	// Progress is called as each change begins and ends, never two calls at
 	// a time. Step is the index of the change.
