@@ -19,25 +19,25 @@ func kernelSpace(c byte) bool {
 
 // nextArg cuts the first argument off params: raw as it is written, quoting
 // included, and the text behind it. ok is false when only blanks are left.
-func nextArg(params string) (raw, rest string, ok bool) {
+func nextArg(params string) (raw, rest string, quoted, ok bool) {
 	start := 0
 	for start < len(params) && kernelSpace(params[start]) {
 		start++
 	}
 	end := start
 	for ; end < len(params) && !kernelSpace(params[end]); end++ {
-		if params[end] == '\\' && end+1 < len(params) {
-			end++
+		if params[end] == '\\' {
+			quoted = true
+			if end+1 < len(params) {
+				end++
+			}
 		}
 	}
-	return params[start:end], params[end:], end > start
+	return params[start:end], params[end:], quoted, end > start
 }
 
 // unquote takes the backslashes out of an argument.
 func unquote(raw string) string {
-	if strings.IndexByte(raw, '\\') < 0 {
-		return raw
-	}
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
 		if raw[i] == '\\' && i+1 < len(raw) {
@@ -54,11 +54,14 @@ func unquote(raw string) string {
 func SplitArgs(params string) []string {
 	var args []string
 	for {
-		raw, rest, ok := nextArg(params)
+		raw, rest, quoted, ok := nextArg(params)
 		if !ok {
 			return args
 		}
-		args = append(args, unquote(raw))
+		if quoted {
+			raw = unquote(raw)
+		}
+		args = append(args, raw)
 		params = rest
 	}
 }
@@ -86,19 +89,10 @@ func JoinArgs(args ...string) string {
 type argReader struct {
 	rest string // what was not read yet
 	pos  int    // arguments that were asked for
-	n    int    // arguments that there were
 	err  error
 }
 
-func readArgs(params string) argReader {
-	r := argReader{rest: params}
-	for rest := params; ; r.n++ {
-		var ok bool
-		if _, rest, ok = nextArg(rest); !ok {
-			return r
-		}
-	}
-}
+func readArgs(params string) argReader { return argReader{rest: params} }
 
 var (
 	errMissing = errors.New("argument missing")
@@ -112,23 +106,33 @@ func (r *argReader) fail(what string, err error) {
 }
 
 // left is the number of arguments that were not read yet.
-func (r *argReader) left() int { return max(r.n-r.pos, 0) }
+func (r *argReader) left() (n int) {
+	for rest := r.rest; ; n++ {
+		var ok bool
+		if _, rest, _, ok = nextArg(rest); !ok {
+			return n
+		}
+	}
+}
 
 // peek is the next argument, or empty.
 func (r *argReader) peek() string {
-	raw, _, _ := nextArg(r.rest)
+	raw, _, _, _ := nextArg(r.rest)
 	return unquote(raw)
 }
 
 func (r *argReader) str(what string) string {
-	raw, rest, ok := nextArg(r.rest)
+	raw, rest, quoted, ok := nextArg(r.rest)
 	r.pos++
 	if !ok {
 		r.fail(what, errMissing)
 		return ""
 	}
 	r.rest = rest
-	return unquote(raw)
+	if quoted {
+		return unquote(raw)
+	}
+	return raw
 }
 
 // oneOf reads one of the given words and returns its index.
@@ -216,7 +220,7 @@ func (r *argReader) seconds(what string) time.Duration {
 }
 
 func (r *argReader) end() error {
-	if r.err == nil && r.left() > 0 {
+	if _, _, _, more := nextArg(r.rest); r.err == nil && more {
 		return fmt.Errorf("argument %d (%q): %w", r.pos+1, r.peek(), errExtra)
 	}
 	return r.err

@@ -74,12 +74,13 @@ func (c *Client) planBatch(b *Batch) (*batchPlan, error) {
 type batchIndex struct {
 	devs  map[Dev]int    // reload and remove
 	paths map[string]int // create
+	found map[string]Dev // paths that were looked up; many tables map one disk
 }
 
 // index also finds changes that contradict each other, and has a device
 // that takes the name, the uuid or the number of another wait for its removal.
 func (p *batchPlan) index() (at batchIndex, err error) {
-	at = batchIndex{devs: map[Dev]int{}, paths: map[string]int{}}
+	at = batchIndex{devs: map[Dev]int{}, paths: map[string]int{}, found: map[string]Dev{}}
 	// What is created.
 	names, uuids, minors := map[Name]int{}, map[UUID]int{}, map[uint32]int{}
 	twice := func(n *batchNode, what string) error {
@@ -137,16 +138,20 @@ func (p *batchPlan) lower(at batchIndex, path string) (int, error) {
 	if j, ok := at.paths[path]; ok {
 		return j, nil
 	}
-	dev, err := ParseDev(path)
-	if err != nil {
-		if p.c.host.system == nil {
-			return -1, nil
+	dev, known := at.found[path]
+	if !known {
+		var err error
+		if dev, err = ParseDev(path); err != nil && p.c.host.system != nil {
+			dev.Major, dev.Minor, _, err = p.c.host.system.BlockDevice(path)
 		}
-		dev.Major, dev.Minor, _, err = p.c.host.system.BlockDevice(path)
+		if err != nil {
+			dev = Dev{} // the load finds out
+		}
+		at.found[path] = dev
 	}
 	j, ok := at.devs[dev]
-	if err != nil || !ok {
-		return -1, nil // the load finds out
+	if !ok {
+		return -1, nil
 	}
 	if p.nodes[j].kind == changeRemove {
 		return -1, badTable("the table maps %s, which the batch removes", path)

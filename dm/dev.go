@@ -45,15 +45,19 @@ func (d Dev) IsZero() bool { return d == Dev{} }
 func (d Dev) Path() string { return "/dev/dm-" + strconv.FormatUint(uint64(d.Minor), 10) }
 
 func (d Dev) identify(h *dmwire.Header) error {
+	// libdevmapper sets the flag for every call by number.
+	h.Flags |= dmwire.PersistentDev
+	h.Dev = dmwire.MakeDev(d.Major, d.Minor)
+	return d.validate()
+}
+
+func (d Dev) validate() error {
 	if d.IsZero() {
 		return badName("", "device number 0:0")
 	}
 	if d.Major > 0xfff || d.Minor > 0xfffff {
 		return badName(d.String(), "device number out of range")
 	}
-	// libdevmapper sets the flag for every call by number.
-	h.Flags |= dmwire.PersistentDev
-	h.Dev = dmwire.MakeDev(d.Major, d.Minor)
 	return nil
 }
 

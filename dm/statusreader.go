@@ -22,6 +22,7 @@ import (
 type StatusReader struct {
 	c     *Client
 	flags dmwire.Flags
+	head  []byte // of each request, but for the size and the device
 	buf   []byte
 	sizes map[Dev]int // buffers of devices whose answer did not fit the first size
 	list  []Status
@@ -32,29 +33,24 @@ type StatusReader struct {
 func (c *Client) StatusReader(opts StatusOptions) *StatusReader {
 	r := &StatusReader{
 		c: c, flags: opts.flags(), sizes: map[Dev]int{},
-		buf: make([]byte, dmwire.HeaderSize+statusBuffer),
+		head: make([]byte, dmwire.HeaderSize),
+		buf:  make([]byte, dmwire.HeaderSize+statusBuffer),
 	}
+	h := c.header(dmwire.CmdTableStatus, 0)
+	h.Flags |= r.flags | dmwire.PersistentDev
+	if err := h.Put(r.head); err != nil {
+		panic(err) // it has neither a name nor a uuid that could be too long
+	}
+	last := ""
 	r.add = func(v dmwire.SpecView) {
-		r.list = append(r.list, Status{Sectors(v.Start), Sectors(v.Length), typeName(v.Type), view(v.Params)})
+		// Most devices are alike: the name of the target is copied when it is
+		// another one than before.
+		if last != string(v.Type) {
+			last = string(v.Type)
+		}
+		r.list = append(r.list, Status{Sectors(v.Start), Sectors(v.Length), last, view(v.Params)})
 	}
 	return r
-}
-
-// typeNames holds each known name once, so that no answer has to be copied
-// for it.
-var typeNames = func() map[string]string {
-	names := map[string]string{}
-	for name := range builtin {
-		names[name] = name
-	}
-	return names
-}()
-
-func typeName(b []byte) string {
-	if name, ok := typeNames[string(b)]; ok {
-		return name
-	}
-	return string(b)
 }
 
 // view is b as a string that changes when b does.
@@ -65,6 +61,9 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // are texts, such as the names of devices, in what they are parsed to:
 // strings.Clone what is kept. Numbers stay.
 func (r *StatusReader) Read(ctx context.Context, dev Dev) ([]Status, error) {
+	if err := dev.validate(); err != nil {
+		return nil, fail("status", dev, err)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fail("status", dev, err)
 	}
@@ -72,7 +71,10 @@ func (r *StatusReader) Read(ctx context.Context, dev Dev) ([]Status, error) {
 		return nil, fail("status", dev, err)
 	}
 	defer r.c.jobs.Done()
-	size := max(r.sizes[dev], dmwire.HeaderSize+statusBuffer)
+	size := dmwire.HeaderSize + statusBuffer
+	if len(r.sizes) > 0 {
+		size = max(size, r.sizes[dev])
+	}
 	for {
 		full, err := r.once(dev, size)
 		if err != nil {
@@ -97,15 +99,14 @@ func (r *StatusReader) once(dev Dev, size int) (full bool, err error) {
 		r.buf = make([]byte, size)
 	}
 	buf := r.buf[:size]
-	h := r.c.header(dmwire.CmdTableStatus, uint32(size))
-	h.Flags |= r.flags
-	if err := dev.identify(&h); err != nil {
-		return false, err
+	copy(buf, r.head)
+	dmwire.PutTarget(buf, uint32(size), dmwire.MakeDev(dev.Major, dev.Minor))
+	if r.c.trace == nil {
+		err = r.c.t.Ioctl(dmwire.CmdTableStatus.Request(), buf)
+	} else {
+		err = r.c.traced(request{cmd: dmwire.CmdTableStatus}, buf)
 	}
-	if err := h.Put(buf); err != nil {
-		return false, err
-	}
-	if err := r.c.traced(request{cmd: dmwire.CmdTableStatus}, buf); err != nil {
+	if err != nil {
 		if closedError(err) {
 			return false, ErrClosed
 		}

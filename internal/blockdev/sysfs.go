@@ -73,13 +73,12 @@ func kernelName(base string) string { return strings.ReplaceAll(base, "!", "/") 
 
 // attr reads one attribute file of a device.
 func (s SysFS) attr(major, minor uint32, name string) (string, error) {
-	dir, err := s.Dir(major, minor)
+	number := FormatNumber(major, minor)
+	// The kernel follows the link; to do it here would cost a call for each
+	// part of the path.
+	b, err := os.ReadFile(filepath.Join(s.root(), "dev", "block", number, filepath.FromSlash(name)))
 	if err != nil {
-		return "", err
-	}
-	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if err != nil {
-		return "", errorf("read "+name, FormatNumber(major, minor), err, "sysfs")
+		return "", errorf("read "+name, number, err, "sysfs")
 	}
 	return strings.TrimSuffix(string(b), "\n"), nil
 }

@@ -120,6 +120,13 @@ func (h *Header) putFixed(buf []byte) {
 	ne.PutUint64(buf[offDev:], h.Dev)
 }
 
+// PutTarget changes the size and the device of an encoded header, for a
+// request that is made again and again.
+func PutTarget(buf []byte, size uint32, dev uint64) {
+	binary.NativeEndian.PutUint32(buf[offDataSize:], size)
+	binary.NativeEndian.PutUint64(buf[offDev:], dev)
+}
+
 // ParseHeader decodes the header at the start of buf, which may be as short
 // as MinSize: the kernel answers commands without payload so.
 func ParseHeader(buf []byte) (Header, error) {
