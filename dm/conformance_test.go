@@ -65,6 +65,7 @@ var conformance = []struct {
 	{"Concurrent", testConcurrent},
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
+	{"Graph", testGraph},
 }
 
 func runConformance(t *testing.T, d *driver) {
