@@ -76,19 +76,4 @@ func BenchmarkKernelGraph(b *testing.B) {
 			}
 		})
 	}
-	g, err := c.Graph(ctx, dm.GraphOptions{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, f := range map[string]func(){
-		"order": func() { g.Order() },
-		"text":  func() { _ = g.Tree(dm.TreeOptions{}) },
-		"json":  func() { g.MarshalJSON() },
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				f()
-			}
-		})
-	}
 }

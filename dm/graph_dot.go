@@ -46,6 +46,6 @@ func (g Graph) DOT() string {
 
 // quoteDOT writes a string of the language, in which only the quote needs an
 // escape; but in labels the backslash has a meaning, as in \N, and &amp; too.
-func quoteDOT(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `&`, "&amp;", `"`, `\"`, "\n", `\n`).Replace(s) + `"`
-}
+func quoteDOT(s string) string { return `"` + escapeDOT.Replace(s) + `"` }
+
+var escapeDOT = strings.NewReplacer(`\`, `\\`, `&`, "&amp;", `"`, `\"`, "\n", `\n`)

@@ -293,11 +293,15 @@ func (s *survey) graph() *Graph {
 
 // sort brings the nodes, and what is below each, into their order.
 func (g *Graph) sort() {
+	labels := make(map[Dev]string, len(g.Nodes))
+	for _, n := range g.Nodes {
+		labels[n.Dev] = n.Label()
+	}
 	slices.SortFunc(g.Nodes, func(a, b Node) int {
 		if (a.Name == "") != (b.Name == "") {
 			return cmp.Compare(len(b.Name), len(a.Name))
 		}
-		return cmp.Or(natural(a.Label(), b.Label()), natural(string(a.Name), string(b.Name)), a.Dev.compare(b.Dev))
+		return cmp.Or(natural(labels[a.Dev], labels[b.Dev]), cmp.Compare(a.Name, b.Name), a.Dev.compare(b.Dev))
 	})
 	at := make(map[Dev]int, len(g.Nodes))
 	for i, n := range g.Nodes {

@@ -63,7 +63,9 @@ func TestGraphText(t *testing.T) {
 	golden(t, "diamond-once.tree", stack.Tree(TreeOptions{Once: true}))
 	golden(t, "diamond-inverted.tree", stack.Tree(TreeOptions{Inverted: true}))
 	for _, s := range []string{g.String(), g.DOT(), string(text)} {
-		if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r == 0xfffd && s != string(text) }); i >= 0 {
+		if i := strings.IndexFunc(s, func(r rune) bool {
+			return r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r == 0xfffd && s != string(text)
+		}); i >= 0 {
 			t.Errorf("%q would upset a terminal", s[max(0, i-9):i+1])
 		}
 	}
@@ -117,7 +119,7 @@ func TestGraphTreeEnds(t *testing.T) {
 }
 
 // checkDOT reads the language as far as the graph uses it, and wants to find
-// the graph: lexer and statements by https://graphviz.org/doc/info/lang.html.
+// the graph.
 func checkDOT(t *testing.T, g *Graph) {
 	t.Helper()
 	in := g.DOT()

@@ -42,6 +42,9 @@ func (n Name) String() string { return string(n) }
 // n and a terminal can show it; else n itself, with each byte that is not
 // printable as \xNN. It is no name to be given to a call.
 func (n Name) Label() string {
+	if notMangled(string(n)) < 0 && strings.IndexByte(string(n), '\\') < 0 {
+		return string(n) // as most are
+	}
 	text := n.Unmangle()
 	if again, err := Mangle(text, MangleAuto); err == nil && again == n && printable(text) == text {
 		return text
