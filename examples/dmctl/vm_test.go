@@ -127,6 +127,9 @@ func TestKernel(t *testing.T) {
 		t.Errorf("message: status %d %q", code, out)
 	}
 	v.same("message lin 0 @stats_list")
+	if out := v.ok("users lin"); !strings.HasPrefix(out, "top (") || strings.Count(out, "\n") != 1 {
+		t.Errorf("users of lin: %q", out)
+	}
 	if _, e, code := v.run("remove lin", ""); code != 5 || !strings.Contains(e, "in use") {
 		t.Errorf("status %d %s", code, e)
 	}
