@@ -66,6 +66,7 @@ var conformance = []struct {
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
 	{"Graph", testGraph},
+	{"GraphRing", testGraphRing},
 }
 
 func runConformance(t *testing.T, d *driver) {

@@ -148,8 +148,8 @@ func (g Graph) Dependents(dev Dev) []Node {
 }
 
 // OpenElsewhere is how often a mapped device is open beyond the devices in the
-// graph that stand on it: by mounts, programs, and devices that the graph does
-// not have. 0 for a device of another driver, of which that is not known.
+// graph that stand on it: by mounts, programs, and devices and inactive tables
+// that the graph does not have. 0 for a device of another driver, of which that is not known.
 //
 // The driver opens a device once for all tables of another one; a second time
 // when one table reads it and another writes it, which counts here.
@@ -161,10 +161,11 @@ func (g Graph) OpenElsewhere(dev Dev) int {
 // Order lists all nodes so that each comes behind what it stands on: disks
 // first, in which order a stack is built, or resumed.
 //
-// rings is nil as a rule. Linux before 6.5 lets a table map its own device,
-// and then no order is right: each element is a set of devices that stand on
-// themselves through each other, in the order of Nodes. They are next to each
-// other in the list.
+// rings is nil as a rule. But the driver lets a device be loaded with a table
+// that leads back to it through others, older ones (Linux 6.1) even with one
+// that maps it, and then no order is right: each element is a set of devices
+// that stand on each other in a circle, in the order of Nodes. They are next
+// to each other in the list.
 func (g Graph) Order() (order []Node, rings [][]Node) {
 	w := g.wires()
 	list, groups := w.order()

@@ -27,7 +27,7 @@ const maxTreeLines = 1 << 16
 func (g Graph) String() string { return g.Tree(TreeOptions{}) }
 
 // Tree draws the graph, a line for each device: [Graph.Roots], and below each
-// the devices that it stands on. A device that several stand on comes once for
+// the devices that it stands on, those of an inactive table last. A device that several stand on comes once for
 // each, with all that is below it, as long as that makes no more than 65536
 // lines and no ring of devices is among them. Behind the device stands in brackets what is particular about it:
 //
