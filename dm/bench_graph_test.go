@@ -4,6 +4,7 @@ package dm
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -21,7 +22,7 @@ func BenchmarkGraph(b *testing.B) {
 		name string
 		f    func()
 	}{
-		{"sort", func() { g.sort() }},
+		{"sort", func() { slices.Reverse(g.Nodes); g.sort() }},
 		{"order", func() { g.Order() }},
 		{"text", func() { _ = g.Tree(TreeOptions{}) }},
 		{"dot", func() { _ = g.DOT() }},

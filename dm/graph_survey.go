@@ -293,16 +293,33 @@ func (s *survey) graph() *Graph {
 
 // sort brings the nodes, and what is below each, into their order.
 func (g *Graph) sort() {
-	labels := make(map[Dev]string, len(g.Nodes))
-	for _, n := range g.Nodes {
-		labels[n.Dev] = n.Label()
+	// Nodes are large and labels dear, so neither is moved or made twice.
+	type key struct {
+		label string
+		at    int
 	}
-	slices.SortFunc(g.Nodes, func(a, b Node) int {
-		if (a.Name == "") != (b.Name == "") {
-			return cmp.Compare(len(b.Name), len(a.Name))
+	keys := make([]key, len(g.Nodes))
+	for i := range g.Nodes {
+		keys[i] = key{g.Nodes[i].Label(), i}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		m, n := &g.Nodes[a.at], &g.Nodes[b.at]
+		if (m.Name == "") != (n.Name == "") {
+			return cmp.Compare(len(n.Name), len(m.Name))
 		}
-		return cmp.Or(natural(labels[a.Dev], labels[b.Dev]), cmp.Compare(a.Name, b.Name), a.Dev.compare(b.Dev))
+		if c := natural(a.label, b.label); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(m.Name, n.Name), m.Dev.compare(n.Dev))
 	})
+	var nodes []Node // nil when there are none
+	if len(keys) > 0 {
+		nodes = make([]Node, len(keys))
+	}
+	for i, k := range keys {
+		nodes[i] = g.Nodes[k.at]
+	}
+	g.Nodes = nodes
 	at := make(map[Dev]int, len(g.Nodes))
 	for i, n := range g.Nodes {
 		at[n.Dev] = i
