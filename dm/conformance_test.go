@@ -71,6 +71,8 @@ var conformance = []struct {
 	{"BatchFails", testBatchFails},
 	{"BatchAllOrNothing", testBatchAllOrNothing},
 	{"BatchRefused", testBatchRefused},
+	{"Graph", testGraph},
+	{"GraphRing", testGraphRing},
 }
 
 func runConformance(t *testing.T, d *driver) {

@@ -38,6 +38,12 @@
 // something while they stand still, there is [Client.WhileSuspended], which
 // works even if the devices carry the program that calls it.
 //
+// # What stands on what
+//
+// [Client.Graph] asks the driver which devices map which, and sysfs for the
+// disks below. The [Graph] it gives is a value that can be asked what would
+// break without a device, and printed as a tree, for Graphviz, or as JSON.
+//
 // # udev
 //
 // When udevd runs, calls wait until its rules are done, with the semaphores

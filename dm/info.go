@@ -149,17 +149,25 @@ func (c *Client) Deps(ctx context.Context, ref Ref, opts DepsOptions) ([]Dev, er
 }
 
 func (c *Client) deps(ref Ref, inactive bool) (devs []Dev, err error) {
+	_, devs, err = c.infoDeps(ref, inactive)
+	return devs, err
+}
+
+// infoDeps is deps with what the same answer tells of the device: the driver
+// fills in its state, name and uuid too (drivers/md/dm-ioctl.c, table_deps).
+func (c *Client) infoDeps(ref Ref, inactive bool) (info Info, devs []Dev, err error) {
 	r := request{cmd: dmwire.CmdDeps, ref: ref, reply: true}
 	if inactive {
 		r.flags |= dmwire.QueryInactive
 	}
-	err = c.ioctl(r, func(_ *dmwire.Header, payload []byte) error {
+	err = c.ioctl(r, func(h *dmwire.Header, payload []byte) error {
 		list, err := dmwire.ParseDeps(payload)
 		devs = make([]Dev, len(list))
 		for i, n := range list {
 			devs[i] = devOf(n)
 		}
+		info = infoOf(h)
 		return err
 	})
-	return devs, err
+	return info, devs, err
 }

@@ -24,15 +24,7 @@ func (c *Client) list(opts ListOptions) ([]Entry, error) {
 		}
 		r.name, r.uuid = opts.NamePrefix, opts.UUIDPrefix
 	}
-	var list []Entry
-	err := c.ioctl(r, func(_ *dmwire.Header, payload []byte) error {
-		names, err := dmwire.ParseNames(payload, c.version)
-		list = make([]Entry, len(names))
-		for i, n := range names {
-			list[i] = Entry{Name(n.Name), UUID(n.UUID), devOf(n.Dev), n.EventNr}
-		}
-		return err
-	})
+	list, err := c.entries(r)
 	if err != nil {
 		return nil, err
 	}
@@ -66,4 +58,17 @@ func (c *Client) fillUUIDs(list []Entry) ([]Entry, error) {
 		kept = append(kept, e)
 	}
 	return kept, nil
+}
+
+// entries is the bare answer: without uuids before version 4.45.
+func (c *Client) entries(r request) (list []Entry, err error) {
+	err = c.ioctl(r, func(_ *dmwire.Header, payload []byte) error {
+		names, err := dmwire.ParseNames(payload, c.version)
+		list = make([]Entry, len(names))
+		for i, n := range names {
+			list[i] = Entry{Name(n.Name), UUID(n.UUID), devOf(n.Dev), n.EventNr}
+		}
+		return err
+	})
+	return list, err
 }

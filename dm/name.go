@@ -5,6 +5,8 @@ package dm
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 )
@@ -35,6 +37,39 @@ type UUID string
 
 // String is the name itself.
 func (n Name) String() string { return string(n) }
+
+// Label is n for the eye: the text that a person gave, where it leads back to
+// n and a terminal can show it; else n itself, with each byte that is not
+// printable as \xNN. It is no name to be given to a call.
+func (n Name) Label() string {
+	if notMangled(string(n)) < 0 && strings.IndexByte(string(n), '\\') < 0 {
+		return string(n) // as most are
+	}
+	text := n.Unmangle()
+	if again, err := Mangle(text, MangleAuto); err == nil && again == n && printable(text) == text {
+		return text
+	}
+	return printable(string(n))
+}
+
+// printable replaces what would upset a terminal.
+func printable(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
+			b.WriteString(s[:size])
+		} else {
+			for i := range size {
+				b.WriteString(`\x`)
+				b.WriteByte(hexDigits[s[i]>>4])
+				b.WriteByte(hexDigits[s[i]&15])
+			}
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
 
 // String is the uuid itself.
 func (u UUID) String() string { return string(u) }

@@ -152,3 +152,17 @@ func FuzzNames(f *testing.F) {
 		ParseDev(s)
 	})
 }
+
+// What would upset a terminal is not shown as it is, and a label that is not
+// the name itself leads back to it.
+func TestLabel(t *testing.T) {
+	for name, want := range map[Name]string{
+		"": "", "lv-1": "lv-1", `a\x20b`: "a b", "a+b": "a+b", `\xc3\xa9`: "é",
+		`\x1b[31m`: `\x1b[31m`, `a\x0ab`: `a\x0ab`, `\xff`: `\xff`, `\x5cx41`: `\x5cx41`, `\x41`: `\x41`,
+		"raw ü": "raw ü", "raw\x1b[31m\n\x7f": `raw\x1b[31m\x0a\x7f`, "\xff\xc3": `\xff\xc3`, "a\u202eb": `a\xe2\x80\xaeb`, "\ufffd": "\ufffd", `a\`: `a\`,
+	} {
+		if got := name.Label(); got != want {
+			t.Errorf("%q is shown as %q, want %q", name, got, want)
+		}
+	}
+}

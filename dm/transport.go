@@ -32,3 +32,11 @@ type System interface {
 	// is called once and gives the lines since, without their time stamps.
 	KernelLog() (collect func() []string, err error)
 }
+
+// BlockNamer is a [System] that also knows what the kernel calls a block
+// device of another driver. [Client.Graph] asks it.
+type BlockNamer interface {
+	// BlockName is a name such as "sda1". The error matches fs.ErrNotExist
+	// when there is no such device.
+	BlockName(major, minor uint32) (string, error)
+}

@@ -4,7 +4,9 @@ package dmtest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -192,5 +194,19 @@ func TestTargetHooks(t *testing.T) {
 	}
 	if log := collect(); len(log) != logKeep {
 		t.Errorf("%d lines kept", len(log))
+	}
+}
+
+func TestBlockName(t *testing.T) {
+	k := New()
+	k.AddDisk("/dev/sda", 8, 0, 8)
+	tr := k.Transport()
+	defer tr.Close()
+	create(t, tr, "a", zeroSpec)
+	for number, want := range map[[2]uint32]string{{8, 0}: "sda", {k.Major(), 0}: "dm-0", {8, 1}: "", {k.Major(), 1}: ""} {
+		got, err := tr.BlockName(number[0], number[1])
+		if got != want || (err == nil) != (want != "") || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v: %q, %v", number, got, err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ package dmtest
 import (
 	"context"
 	"io/fs"
+	"strconv"
 	"sync"
 )
 
@@ -88,4 +89,18 @@ func (t *Transport) BlockDevice(name string) (major, minor uint32, sectors uint6
 		}
 	}
 	return 0, 0, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// BlockName is the name of a block device as sysfs has it: the last element of
+// a disk's path, or "dm-N". For any other number the error matches
+// fs.ErrNotExist.
+func (t *Transport) BlockName(major, minor uint32) (string, error) {
+	k := t.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	b, errno := k.blockDev(makeDev(major, minor))
+	if errno != 0 {
+		return "", &fs.PathError{Op: "look up", Path: strconv.Itoa(int(major)) + ":" + strconv.Itoa(int(minor)), Err: fs.ErrNotExist}
+	}
+	return b.diskName(), nil
 }

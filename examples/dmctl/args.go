@@ -21,7 +21,8 @@ type options struct {
 	uuid, dev, table                string
 	minor                           uint
 	readOnly, noTable               bool
-	inactive, showKeys, tree        bool
+	inactive, showKeys              bool
+	tree, dot, inverted, layers     bool
 	noFlush, noLockFS               bool
 	force, retry, deferred          bool
 	dryRun, initial, undo, tableSet bool
@@ -34,7 +35,8 @@ func (o *options) flags(names []string) *flag.FlagSet {
 	f.SetOutput(io.Discard)
 	bools := map[string]*bool{
 		"readonly": &o.readOnly, "r": &o.readOnly, "notable": &o.noTable, "n": &o.noTable,
-		"inactive": &o.inactive, "showkeys": &o.showKeys, "tree": &o.tree,
+		"inactive": &o.inactive, "showkeys": &o.showKeys,
+		"tree": &o.tree, "dot": &o.dot, "inverted": &o.inverted, "layers": &o.layers,
 		"noflush": &o.noFlush, "nolockfs": &o.noLockFS,
 		"force": &o.force, "f": &o.force, "retry": &o.retry, "deferred": &o.deferred,
 		"dry-run": &o.dryRun, "initial": &o.initial, "undo": &o.undo,

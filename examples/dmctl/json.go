@@ -79,24 +79,19 @@ func infoJSON(i dm.Info) jsonInfo {
 }
 
 type jsonEntry struct {
-	Name    string      `json:"name,omitempty"`
-	Text    string      `json:"text,omitempty"`
-	Dev     string      `json:"dev"`
-	UUID    string      `json:"uuid"`
-	EventNr uint32      `json:"event_nr"`
-	Below   []jsonEntry `json:"below,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Text    string `json:"text,omitempty"`
+	Dev     string `json:"dev"`
+	UUID    string `json:"uuid"`
+	EventNr uint32 `json:"event_nr"`
 }
 
-func treeJSON(nodes []*node) []jsonEntry {
-	j := []jsonEntry{}
-	for _, n := range nodes {
-		e := jsonEntry{n.entry.Name.String(), n.entry.Name.Unmangle(), n.entry.Dev.String(), n.entry.UUID.String(), n.entry.EventNr, nil}
-		if len(n.below) > 0 {
-			e.Below = treeJSON(n.below)
-		}
-		j = append(j, e)
-	}
-	return j
+// jsonUsers is what stands on a device.
+type jsonUsers struct {
+	Name          string   `json:"name"`
+	Users         []string `json:"users"`          // devices directly on it
+	Dependents    []string `json:"dependents"`     // all that break without it, in the order of removal
+	OpenElsewhere int      `json:"open_elsewhere"` // by mounts and programs
 }
 
 type jsonDeps struct {

@@ -96,7 +96,7 @@ func hint(err error) string {
 	case errors.Is(err, dm.ErrPending):
 		return "\n  the kernel is still at it; see: dmctl info"
 	case errors.Is(err, dm.ErrBusy):
-		text := "\n  who has it open: dmctl ls --tree, /proc/mounts"
+		text := "\n  who has it open: dmctl users, /proc/mounts"
 		if errors.As(err, &e) && e.Op == "remove" {
 			text += "; try again with --retry, or leave it to the kernel with --deferred"
 		}

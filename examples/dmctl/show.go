@@ -8,15 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/linuxblock/linuxblock/dm"
 )
 
 // each runs f on every device that the command line names. One of all that
 // is gone by then is passed over.
-func (t *tool) each(ctx context.Context, args []string, f func(ref dm.Ref, info dm.Info) error) (many bool, err error) {
+func (t *tool) each(ctx context.Context, args []string, f func(dm.Info) error) (many bool, err error) {
 	refs, all, err := t.refs(ctx, args)
 	if err != nil {
 		return false, err
@@ -24,7 +22,7 @@ func (t *tool) each(ctx context.Context, args []string, f func(ref dm.Ref, info 
 	for _, ref := range refs {
 		info, err := t.Info(ctx, ref)
 		if err == nil {
-			err = f(info.Dev, info)
+			err = f(info)
 		}
 		if err != nil && !(all && errors.Is(err, fs.ErrNotExist)) {
 			return false, err
@@ -33,28 +31,32 @@ func (t *tool) each(ctx context.Context, args []string, f func(ref dm.Ref, info 
 	return all || len(refs) > 1, nil
 }
 
-// shown is a name as a person writes it, like dmsetup's; a name that would
-// upset a terminal stays mangled.
-func shown(n dm.Name) string {
-	text := n.Unmangle()
-	again, err := mangle(text)
-	odd := func(r rune) bool { return !unicode.IsPrint(r) }
-	if err != nil || again != n || !utf8.ValidString(text) || strings.ContainsFunc(text, odd) {
-		return n.String()
-	}
-	return text
-}
-
-// print writes the lines of devices in order; with the name in front when
-// there may be several, as dmsetup does.
-func (t *tool) print(many bool, names []dm.Name, lines [][]string) {
-	if many && len(names) == 0 {
+// report asks each device that the command line names and prints the answers:
+// as JSON, or line by line; with the name in front when there may be several,
+// as dmsetup does.
+func report[T any](ctx context.Context, t *tool, args []string, ask func(dm.Info) (T, []string, error)) error {
+	data := []T{}
+	var names []dm.Name
+	var lines [][]string
+	many, err := t.each(ctx, args, func(info dm.Info) error {
+		entry, text, err := ask(info)
+		if err == nil {
+			data, names, lines = append(data, entry), append(names, info.Name), append(lines, text)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case t.json:
+		return t.printJSON(data)
+	case many && len(names) == 0:
 		fmt.Fprintln(t.out, "No devices found")
 	}
 	for i, name := range names {
 		prefix := ""
 		if many {
-			prefix = shown(name) + ": "
+			prefix = name.Label() + ": "
 			if len(lines[i]) == 0 {
 				lines[i] = []string{""}
 			}
@@ -63,30 +65,15 @@ func (t *tool) print(many bool, names []dm.Name, lines [][]string) {
 			fmt.Fprintln(t.out, prefix+l)
 		}
 	}
+	return nil
 }
 
 func showTable(ctx context.Context, t *tool, args []string) error {
-	var names []dm.Name
-	var lines [][]string
-	data := []jsonTable{}
-	many, err := t.each(ctx, args, func(ref dm.Ref, info dm.Info) error {
-		table, err := t.Table(ctx, ref, dm.StatusOptions{Inactive: t.inactive})
-		if err != nil {
-			return err
-		}
+	return report(ctx, t, args, func(info dm.Info) (jsonTable, []string, error) {
+		table, err := t.Table(ctx, info.Dev, dm.StatusOptions{Inactive: t.inactive})
 		entry := tableJSON(info.Name, table, t.showKeys)
-		names, lines = append(names, info.Name), append(lines, segmentLines(entry.Segments))
-		data = append(data, entry)
-		return nil
+		return entry, segmentLines(entry.Segments), err
 	})
-	if err != nil {
-		return err
-	}
-	if t.json {
-		return t.printJSON(data)
-	}
-	t.print(many, names, lines)
-	return nil
 }
 
 // segmentLines is the form of dmsetup table and status.
@@ -99,38 +86,22 @@ func segmentLines(list []jsonSegment) []string {
 }
 
 func showStatus(ctx context.Context, t *tool, args []string) error {
-	var names []dm.Name
-	var lines [][]string
-	data := []jsonStatus{}
-	many, err := t.each(ctx, args, func(ref dm.Ref, info dm.Info) error {
-		list, err := t.Status(ctx, ref, dm.StatusOptions{Inactive: t.inactive, NoFlush: t.noFlush})
-		if err != nil {
-			return err
-		}
+	return report(ctx, t, args, func(info dm.Info) (jsonStatus, []string, error) {
+		list, err := t.Status(ctx, info.Dev, dm.StatusOptions{Inactive: t.inactive, NoFlush: t.noFlush})
 		entry := statusJSON(info.Name, list)
-		names, lines = append(names, info.Name), append(lines, segmentLines(entry.Segments))
-		data = append(data, entry)
-		return nil
+		return entry, segmentLines(entry.Segments), err
 	})
-	if err != nil {
-		return err
-	}
-	if t.json {
-		return t.printJSON(data)
-	}
-	t.print(many, names, lines)
-	return nil
 }
 
 func showInfo(ctx context.Context, t *tool, args []string) error {
 	data, found := []jsonInfo{}, false
-	many, err := t.each(ctx, args, func(ref dm.Ref, info dm.Info) error {
+	many, err := t.each(ctx, args, func(info dm.Info) error {
 		if data = append(data, infoJSON(info)); t.json {
 			return nil
 		}
 		found = true
 		// A double has no queue to ask.
-		ahead, err := t.ReadAhead(ctx, ref)
+		ahead, err := t.ReadAhead(ctx, info.Dev)
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
@@ -174,7 +145,7 @@ func infoText(i dm.Info, ahead dm.Sectors, known bool) string {
 	case i.InactiveTable:
 		tables = "INACTIVE"
 	}
-	line("Name", shown(i.Name))
+	line("Name", i.Name.Label())
 	line("State", state)
 	if known {
 		line("Read Ahead", uint64(ahead))

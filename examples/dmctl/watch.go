@@ -42,10 +42,10 @@ func events(ctx context.Context, t *tool, _ []string) error {
 }
 
 func eventText(e dm.Event) string {
-	line := fmt.Sprintf("%-9s %s (%v)", e.Kind, shown(e.Name), e.Dev)
+	line := fmt.Sprintf("%-9s %s (%v)", e.Kind, e.Name.Label(), e.Dev)
 	switch {
 	case e.Kind == dm.Renamed:
-		line += " was " + shown(e.OldName)
+		line += " was " + e.OldName.Label()
 	case e.Kind == dm.Triggered:
 		line += fmt.Sprintf(" event %d", e.EventNr)
 	case e.Initial:

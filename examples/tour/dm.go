@@ -57,6 +57,7 @@ func (c *dmChapter) begin(ctx context.Context, s *stage) ([]step, error) {
 		{"snapshot", "From now on what is overwritten is first copied to a third disk.", false, c.snapshot},
 		{"overwrite", "The device takes new data; the snapshot must show the old.", false, c.overwrite},
 		{"overflow", "A snapshot whose disk is full gives up; whoever waits for it is told.", false, c.overflow},
+		{"graph", "What stands on what by now: the driver is asked, not our notes.", false, c.graph},
 		{"rename", "A device gets another name while it is open.", false, c.rename},
 		{"events", "A stream told of all that, without polling.", false, c.told},
 		{"refusal", "A table too big for its disk is refused before the driver sees it.", false, c.refusal},

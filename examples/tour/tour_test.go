@@ -119,6 +119,13 @@ func TestBroken(t *testing.T) {
 		{"a swap does nothing", "the live table is", broken{ioctl: lie(func(cmd dmwire.Command, h dmwire.Header) bool {
 			return cmd == dmwire.CmdSuspend && h.Name == "" // by number: a reload
 		})}},
+		{"no device stands on another", "stands on []", broken{ioctl: func(t *dmtest.Transport, cmd dmwire.Command, h dmwire.Header, request uint32, buf []byte) error {
+			err := t.Ioctl(request, buf)
+			if cmd == dmwire.CmdDeps && err == nil {
+				clear(buf[dmwire.HeaderSize:])
+			}
+			return err
+		}}},
 		{"a removal does nothing", "left over", broken{ioctl: lie(func(cmd dmwire.Command, h dmwire.Header) bool {
 			return cmd == dmwire.CmdRemove && h.Name == "tour-real"
 		})}},
