@@ -65,6 +65,11 @@ var conformance = []struct {
 	{"Concurrent", testConcurrent},
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
+	{"Stats", testStats},
+	{"StatsRegions", testStatsRegions},
+	{"StatsSplit", testStatsSplit},
+	{"StatsTime", testStatsTime},
+	{"StatsLossless", testStatsLossless},
 }
 
 func runConformance(t *testing.T, d *driver) {
