@@ -34,9 +34,10 @@ type StatsCounters struct {
 	ReadTime    time.Duration // of all reads together, from submission to completion
 
 	Writes uint64
-	// WriteMerges does not count merges: device-mapper has none. By a slip
-	// in dm_stats_account_io it counts I/O at sector 0 that follows one in
-	// the other direction, and at sector 1 in the same.
+	// WriteMerges counts those that began where the one before on the same
+	// CPU ended, in the same direction: nothing is merged. Up to some stable
+	// releases a slip in dm_stats_account_io compares the wrong thing, and
+	// the number says nothing.
 	WriteMerges  uint64
 	WriteSectors Sectors
 	WriteTime    time.Duration

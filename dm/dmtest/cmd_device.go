@@ -54,7 +54,7 @@ func (t *Transport) devCreate(p *param) error {
 	d := &device{
 		k: k, minor: minor, name: name, uuid: uuid, hashed: true,
 		linked: k.created, tableDevs: map[tableDevKey]*tableDev{},
-		last: statsPosition{math.MaxUint64, 2},
+		last: statsPosition{sector: math.MaxUint64},
 	}
 	k.devices[minor] = d
 	k.names[name] = d

@@ -76,7 +76,17 @@ func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-ch
 			q, p = p[:n*sectorSize], p[n*sectorSize:]
 		}
 		k.mu.Lock()
-		io := d.startIO(dir, sector, n)
+		io := d.newIO(dir, sector, n)
+		h, holds := ti.inst.(holder)
+		if holds && k.version.AtLeast(4, 46) {
+			d.unlocked(func() { h.hold(dir) })
+			d.startIO(io)
+		} else {
+			d.startIO(io)
+			if holds {
+				d.unlocked(func() { h.hold(dir) })
+			}
+		}
 		k.mu.Unlock()
 		err = ti.do(dir, q, at, n)
 		k.mu.Lock()
@@ -110,6 +120,11 @@ func (ti *target) do(dir direction, p []byte, at, n uint64) error {
 	}
 	return errNotSupported
 }
+
+// holder is a target that keeps I/O for a while before it passes it on. Since
+// Linux 5.18 such an I/O is not in flight to the statistics until then
+// (accounts_remapped_io), though its time counts from the beginning.
+type holder interface{ hold(dir direction) }
 
 // errKilled is DM_MAPIO_KILL: the target itself refuses an I/O, which then
 // fails with EIO.

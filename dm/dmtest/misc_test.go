@@ -51,7 +51,7 @@ func TestStatsCount(t *testing.T) {
 	if _, err := f.ReadAt(make([]byte, 512), 40*512); err != nil {
 		t.Fatal(err)
 	}
-	want := "8+16 0 0 0 0 1 1 16 0 0 0 0 0 0 1:0:0\n24+16 0 0 0 0 1 1 8 0 0 0 0 0 0 1:0:0\n40+16 1 0 1 0 0 0 0 0 0 0 0 0 0 1:0:0\n"
+	want := "8+16 0 0 0 0 1 0 16 0 0 0 0 0 0 1:0:0\n24+16 0 0 0 0 1 0 8 0 0 0 0 0 0 1:0:0\n40+16 1 0 1 0 0 0 0 0 0 0 0 0 0 1:0:0\n"
 	if got := say("@stats_print_clear 0"); got != want {
 		t.Errorf("got %q\nwant %q", got, want)
 	}

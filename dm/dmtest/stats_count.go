@@ -34,10 +34,11 @@ type statsArea struct {
 	stamp    uint64 // when busy and queue were brought up to date
 }
 
-// statsPosition is struct dm_stats_last_position, of a single CPU.
+// statsPosition is struct dm_stats_last_position: where the I/O before ended.
+// The kernel has one for each CPU, here there is a single one.
 type statsPosition struct {
 	sector uint64
-	dir    int // 2 before the first I/O
+	dir    int
 }
 
 // statsIO is an I/O from its submission to its end.
@@ -205,31 +206,33 @@ func (r *statsRegion) each(io *statsIO, f func(a *statsArea, sectors uint64)) {
 	}
 }
 
-// startIO is dm_stats_account_io at the submission. Called with mu held.
-func (d *device) startIO(dir direction, sector, count uint64) *statsIO {
+// newIO is alloc_io of dm.c: from here on its time counts. Called with mu
+// held.
+func (d *device) newIO(dir direction, sector, count uint64) *statsIO {
 	io := &statsIO{sector: sector, count: count, start: d.k.now()}
 	if dir != reading {
 		io.dir = 1 // the kernel knows no third direction
 	}
-	if len(d.stats) == 0 || count == 0 {
-		return io
+	return io
+}
+
+// startIO is dm_stats_account_io when the I/O is passed on. Called with mu
+// held.
+func (d *device) startIO(io *statsIO) {
+	if len(d.stats) == 0 || io.count == 0 {
+		return
 	}
-	// So it stands there: the sector is compared with a truth value.
-	last, truth := &d.last, uint64(0)
-	if last.sector != 0 && (io.dir == 1) == (last.dir == 1) {
-		truth = 1
-	}
-	if sector == truth {
+	if next := (statsPosition{io.sector, io.dir}); d.last == next {
 		io.merged = 1
 	}
-	*last = statsPosition{sector + count, io.dir}
+	d.last = statsPosition{io.sector + io.count, io.dir}
+	now := d.k.now()
 	for _, s := range d.stats {
 		s.each(io, func(a *statsArea, _ uint64) {
-			a.round(s.unit(io.start))
+			a.round(s.unit(now))
 			a.inflight[io.dir]++
 		})
 	}
-	return io
 }
 
 // endIO is its counterpart at the completion; counts is false for an I/O that

@@ -102,7 +102,7 @@ func TestStatsInFlight(t *testing.T) {
 		t.Error(err)
 	}
 	b.now.Add(5)
-	b.prints("@stats_print 0 0 1", "0+32 0 0 0 0 1 1 8 110 1 5 5 5 0\n")
+	b.prints("@stats_print 0 0 1", "0+32 0 0 0 0 1 0 8 110 1 5 5 5 0\n")
 
 	made := make(chan string)
 	go func() { made <- b.say("a", "@stats_create - /1") }()
@@ -119,7 +119,7 @@ func TestStatsInFlight(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	b.prints("@stats_print 0 0 1", "0+32 1 0 8 15 1 1 8 110 0 5 5 5 0\n")
+	b.prints("@stats_print 0 0 1", "0+32 1 0 8 15 1 0 8 110 0 5 5 5 0\n")
 	b.prints("@stats_print 1", "0+64 0 0 0 0 0 0 0 0 0 0 0 0 0\n")
 	f.Close()
 	// While a device is suspended nothing is in flight, and I/O waits on.
@@ -207,11 +207,11 @@ func TestStatsDiscard(t *testing.T) {
 	}
 	b.prints("@stats_print_clear 0", "0+64 0 0 0 0 1 0 32 0 0 0 0 0 0\n")
 	writeAt(t, f, make([]byte, 32*512), 4*512)
-	b.prints("@stats_print_clear 0", "0+64 0 0 0 0 5 0 32 0 0 0 0 0 0\n")
+	b.prints("@stats_print_clear 0", "0+64 0 0 0 0 5 4 32 0 0 0 0 0 0\n")
 	// One that fails below counts, one that nobody takes too.
 	b.disk.Fail(0, 64)
 	if _, err := f.ReadAt(make([]byte, 512), 0); err != EIO {
 		t.Error(err)
 	}
-	b.prints("@stats_print_clear 0", "0+64 1 1 1 0 0 0 0 0 0 0 0 0 0\n")
+	b.prints("@stats_print_clear 0", "0+64 1 0 1 0 0 0 0 0 0 0 0 0 0\n")
 }
