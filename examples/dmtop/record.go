@@ -30,7 +30,7 @@ type jsonSample struct {
 func record(s sample) jsonSample {
 	i := s.interval
 	return jsonSample{
-		Time: s.at.UTC(), Device: s.name.String(), Dev: s.dev.String(), Interval: i.Seconds(),
+		Time: s.at.UTC(), Device: s.name.Unmangle(), Dev: s.dev.String(), Interval: i.Seconds(),
 		Reads: s.Reads, ReadSectors: uint64(s.ReadSectors), Writes: s.Writes, WriteSectors: uint64(s.WriteSectors), InFlight: s.InFlight,
 		ReadsPerSec: s.ReadsPerSecond(i), WritesPerSec: s.WritesPerSecond(i),
 		ReadBytesPSec: s.ReadBytesPerSecond(i), WriteBytesPSec: s.WriteBytesPerSecond(i),

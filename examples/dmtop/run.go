@@ -87,14 +87,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, h host) i
 		fmt.Fprintf(stderr, "dmtop: %v\n%s", err, usage)
 		return 2
 	}
-	if err := runTop(ctx, o, stdout, stderr, h); err != nil {
+	if err := runTop(ctx, o, stdout, h); err != nil {
 		fmt.Fprintf(stderr, "dmtop: %s\n", strings.TrimPrefix(err.Error(), "dm: "))
 		return 1
 	}
 	return 0
 }
 
-func runTop(ctx context.Context, o options, stdout, stderr io.Writer, h host) (err error) {
+func runTop(ctx context.Context, o options, stdout io.Writer, h host) (err error) {
 	c, err := h.open(ctx)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func runTop(ctx context.Context, o options, stdout, stderr io.Writer, h host) (e
 			return err
 		}
 	}
-	t := &top{Client: c, host: h, options: o, devices: map[dm.Dev]*device{}, made: make(chan made), warn: stderr}
+	t := &top{Client: c, host: h, options: o, devices: map[dm.Dev]*device{}, touched: map[dm.Dev]bool{}, made: make(chan made)}
 	v := newView(stdout, o, h.screen)
 	// From here on ctx ends what runs beside the loop, too.
 	ctx, cancel := context.WithCancel(ctx)
@@ -129,9 +129,11 @@ func (t *top) loop(ctx context.Context, v *view) error {
 			if e.err != nil {
 				return stopped(ctx, e.err)
 			}
-			t.happened(ctx, e.Event)
+			if err := t.happened(ctx, e.Event); err != nil {
+				return stopped(ctx, err)
+			}
 		case m := <-t.made:
-			if err := t.ready(m); err != nil {
+			if err := t.ready(ctx, m); err != nil {
 				return stopped(ctx, err)
 			}
 		case <-ticks:

@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -18,9 +16,9 @@ type top struct {
 	*dm.Client
 	host
 	options
-	warn io.Writer
 
 	devices map[dm.Dev]*device
+	touched map[dm.Dev]bool // where there may be a region of ours
 	made    chan made      // regions that are ready
 	beside  sync.WaitGroup // what runs beside the loop
 }
@@ -58,14 +56,15 @@ const program = "dmtop"
 var wholeDevice = dm.StatsOptions{Length: 1 << 54, Areas: 1, Precise: true, Program: program}
 
 // happened takes note of an event.
-func (t *top) happened(ctx context.Context, e dm.Event) {
+func (t *top) happened(ctx context.Context, e dm.Event) error {
 	d := t.devices[e.Dev]
 	switch e.Kind {
 	case dm.Created, dm.Renamed:
 		switch {
 		case !t.wanted(e.Name):
 			if d != nil {
-				t.forget(ctx, d)
+				delete(t.devices, e.Dev)
+				return t.leave(ctx, e.Dev)
 			}
 		case d != nil && e.Kind == dm.Renamed:
 			d.name = e.Name
@@ -77,73 +76,68 @@ func (t *top) happened(ctx context.Context, e dm.Event) {
 	case dm.Removed:
 		delete(t.devices, e.Dev) // its regions went with it
 	}
+	return nil
 }
 
 // begin asks for the region of a device, beside the loop: the kernel waits
 // for the I/O in flight, and on a device that hangs that is for ever.
 func (t *top) begin(ctx context.Context, d *device) {
 	d.making, d.counts = true, false
+	t.touched[d.dev] = true
 	dev := d.dev
 	t.beside.Go(func() {
 		m := made{d: d}
-		if m.err = t.sweep(ctx, dev); m.err == nil {
+		if m.err = t.sweep(ctx, dev, nil); m.err == nil {
 			o := wholeDevice
 			o.Aux = t.owner
 			m.region, m.err = t.StatsCreate(ctx, dev, o)
 		}
 		select {
 		case t.made <- m:
-		case <-ctx.Done():
-			if m.err == nil {
-				t.drop(dev, m.region)
-			}
+		case <-ctx.Done(): // cleanUp finds it
 		}
 	})
 }
 
-// sweep deletes the regions of dmtops that are no more.
-func (t *top) sweep(ctx context.Context, dev dm.Dev) error {
+// sweep deletes the regions on a device of dmtops that are no more, and our
+// own but the one to keep. It looks at the list: the device behind a number
+// may be another one by now, on which somebody else has that region.
+func (t *top) sweep(ctx context.Context, dev dm.Dev, keep *device) error {
 	regions, err := t.StatsList(ctx, dev, program)
 	for _, r := range regions {
-		if t.dead(r.Aux) {
-			if err := t.StatsDelete(ctx, dev, r); err != nil && !gone(err) {
-				return err
-			}
+		ours := r.Aux == t.owner && (keep == nil || !keep.counts || keep.region.ID != r.ID)
+		if !ours && !t.dead(r.Aux) {
+			continue
+		}
+		if err := t.StatsDelete(ctx, dev, r); err != nil && !gone(err) {
+			return err
 		}
 	}
 	return err
 }
 
 // ready takes a region over.
-func (t *top) ready(m made) error {
+func (t *top) ready(ctx context.Context, m made) error {
 	m.d.making = false
 	switch {
 	case gone(m.err): // the event that says so is under way
 	case m.err != nil:
 		return m.err
-	case t.devices[m.d.dev] != m.d:
-		t.drop(m.d.dev, m.region)
+	case t.devices[m.d.dev] != m.d: // it was dropped meanwhile
+		return t.leave(ctx, m.d.dev)
 	default:
 		m.d.region, m.d.counts, m.d.since = m.region, true, t.now()
 	}
 	return nil
 }
 
-// forget stops showing a device that is still there.
-func (t *top) forget(_ context.Context, d *device) {
-	delete(t.devices, d.dev)
-	if d.counts {
-		t.drop(d.dev, d.region)
+// leave deletes our region on a device that is not shown; one that is
+// keeps its own.
+func (t *top) leave(ctx context.Context, dev dm.Dev) error {
+	if err := t.sweep(ctx, dev, t.devices[dev]); err != nil && !gone(err) {
+		return err
 	}
-}
-
-// drop deletes a region whatever has happened to ctx.
-func (t *top) drop(dev dm.Dev, r dm.StatsRegion) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := t.StatsDelete(ctx, dev, r); err != nil && !gone(err) {
-		fmt.Fprintf(t.warn, "dmtop: %v\n", err)
-	}
+	return nil
 }
 
 // sample prints and clears all regions.
@@ -181,13 +175,9 @@ func (t *top) sample(ctx context.Context) ([]sample, error) {
 func (t *top) cleanUp() error {
 	t.beside.Wait()
 	var failed []error
-	for _, d := range t.devices {
-		if !d.counts {
-			continue
-		}
-		if err := t.StatsDelete(context.Background(), d.dev, d.region); err != nil && !gone(err) {
-			failed = append(failed, err)
-		}
+	clear(t.devices) // none is kept
+	for dev := range t.touched {
+		failed = append(failed, t.leave(context.Background(), dev))
 	}
 	return errors.Join(failed...)
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -73,12 +74,23 @@ func cells(s sample) []string {
 	i := s.interval
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 	return []string{
-		s.name.String(),
+		printable(s.name.String()),
 		fmt.Sprintf("%.1f", s.ReadsPerSecond(i)), fmt.Sprintf("%.1f", s.WritesPerSecond(i)),
 		fmt.Sprintf("%.1f", s.ReadBytesPerSecond(i)/1024), fmt.Sprintf("%.1f", s.WriteBytesPerSecond(i)/1024),
 		fmt.Sprintf("%.1f", s.AverageSize()/1024), ms(s.ReadWait()), ms(s.WriteWait()),
 		fmt.Sprintf("%.2f", s.QueueLength(i)), fmt.Sprint(s.InFlight), fmt.Sprintf("%.1f", 100*s.Utilization(i)),
 	}
+}
+
+// printable keeps a name that another program made from steering the
+// terminal. Most are mangled already.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, name)
 }
 
 // line is the name, as wide as said, and the numbers.
