@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,7 +275,7 @@ func testStatsRegions(t *testing.T, e *env) {
 		t.Fatal(err)
 	}
 	missing(old)
-	wantErr(t, e.c.StatsDelete(ctx, d, old), fs.ErrNotExist)
+	wantErr(t, e.c.StatsDelete(ctx, d, old), fs.ErrNotExist, "stats delete", "no such region")
 	wantErr(t, e.c.StatsClear(ctx, d, old), fs.ErrNotExist)
 	wantErr(t, e.c.StatsSetAux(ctx, d, old, "x"), fs.ErrNotExist)
 	for _, o := range []dm.StatsOptions{{Areas: 2}, {Areas: 8}, {Start: 1, Length: 64, Areas: 4}, {Areas: 4, Histogram: []time.Duration{1e6}}, {Start: 0, Length: 48, Step: 16}} {
@@ -415,7 +416,7 @@ func testStatsTime(t *testing.T, e *env) {
 // I/O runs: what the prints show together is the I/O that was done, in every
 // area.
 func testStatsLossless(t *testing.T, e *env) {
-	const sectors, step, writers, each = 32768, 2, 3, 400
+	const sectors, step, size, writers, least, prints = 32768, 2, 8, 3, 200, 3
 	d := e.create(t, "big", e.table(t, "0 %d linear %s 0", sectors, e.disks[0]), dm.CreateOptions{}).Dev
 	r := e.region(t, d, dm.StatsOptions{Step: step, Histogram: []time.Duration{time.Millisecond, time.Second}})
 	if r.Areas() < 10000 {
@@ -423,63 +424,65 @@ func testStatsLossless(t *testing.T, e *env) {
 	}
 	f := e.rw(t, e.name("big"))
 	defer f.Close()
-	var mu sync.Mutex
-	var ios []anIO
+	var stop atomic.Bool
+	var done [writers][]anIO
 	var group sync.WaitGroup
 	for i := range writers {
 		group.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
-			p := pattern(4096, byte(i))
-			for n := range each {
-				io := anIO{n%3 != 0, dm.Sectors(rng.IntN(sectors/8)) * 8, 8}
+			p := pattern(int(dm.Sectors(size).Bytes()), byte(i))
+			for n := 0; n < least || !stop.Load(); n++ {
+				io := anIO{n%3 != 0, dm.Sectors(rng.IntN(sectors/size)) * size, size}
 				var err error
 				if io.write {
 					_, err = f.WriteAt(p, io.start.Bytes())
 				} else {
-					_, err = f.ReadAt(make([]byte, 4096), io.start.Bytes())
+					_, err = f.ReadAt(p, io.start.Bytes())
 				}
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				mu.Lock()
-				ios = append(ios, io)
-				mu.Unlock()
+				done[i] = append(done[i], io)
 			}
 		})
 	}
-	done := make(chan struct{})
-	go func() { group.Wait(); close(done) }()
-	sums := make([]dm.StatsCounters, r.Areas())
+	got := make([]dm.StatsCounters, r.Areas())
 	add := func() {
 		for i, a := range e.areas(t, d, r, dm.StatsPrintOptions{Clear: true}) {
-			sums[i] = sums[i].Add(a.StatsCounters)
+			got[i] = got[i].Add(a.StatsCounters)
 		}
 	}
-	prints := 0
-	for running := true; running; prints++ {
-		select {
-		case <-done:
-			running = false
-		default:
-		}
+	for range prints {
 		add()
 	}
+	stop.Store(true)
+	group.Wait()
 	add()
-	want := counted(r, ios)
-	var total dm.StatsCounters
-	for i, s := range sums {
-		w := want[i]
-		if s.Reads != w.Reads || s.Writes != w.Writes || s.ReadSectors != w.ReadSectors || s.WriteSectors != w.WriteSectors {
-			t.Fatalf("area %d: %+v, want %+v", i, s, w)
+	want := make([]dm.StatsCounters, r.Areas())
+	count := 0
+	for _, list := range done {
+		count += len(list)
+		for _, io := range list {
+			for x := io.start / step; x < (io.start+io.count)/step; x++ {
+				if io.write {
+					want[x].Writes, want[x].WriteSectors = want[x].Writes+1, want[x].WriteSectors+step
+				} else {
+					want[x].Reads, want[x].ReadSectors = want[x].Reads+1, want[x].ReadSectors+step
+				}
+			}
 		}
-		total = total.Add(s)
 	}
-	bins := total.Histogram[0] + total.Histogram[1] + total.Histogram[2]
-	if n := uint64(writers * each * 8 / step); total.Reads+total.Writes != n || bins != n {
-		t.Errorf("%d I/Os and %d in the histogram, want %d", total.Reads+total.Writes, bins, n)
+	for i, a := range got {
+		w := want[i]
+		if a.Reads != w.Reads || a.Writes != w.Writes || a.ReadSectors != w.ReadSectors || a.WriteSectors != w.WriteSectors {
+			t.Fatalf("area %d: %+v, want %+v", i, a, w)
+		}
+		if bins := a.Histogram[0] + a.Histogram[1] + a.Histogram[2]; bins != a.Reads+a.Writes {
+			t.Fatalf("area %d: %+v", i, a)
+		}
 	}
-	t.Logf("%d prints of %d areas", prints, r.Areas())
+	t.Logf("%d I/Os", count)
 	f.Close()
 	e.remove(t, d)
 }

@@ -38,6 +38,13 @@
 // something while they stand still, there is [Client.WhileSuspended], which
 // works even if the devices carry the program that calls it.
 //
+// # Statistics
+//
+// The driver counts the I/O of any device in regions that a program asks for
+// with [Client.StatsCreate]: how much, how long it took, in histograms if
+// wanted. [Client.StatsPrint] reads the counters, and clears them in the same
+// call without losing any; [StatsCounters] knows what iostat makes of them.
+//
 // # udev
 //
 // When udevd runs, calls wait until its rules are done, with the semaphores

@@ -300,7 +300,7 @@ func (c *Client) statsDelete(ref Ref, id int) error {
 func (c *Client) statsMessage(ref Ref, text string) (answer string, err error) {
 	r, decode := statsRequest(ref, text, &answer)
 	err = c.explained(r, decode)
-	return answer, err
+	return answer, noRegion(err)
 }
 
 // statsSlice sends a message that must not be sent again.
@@ -308,7 +308,15 @@ func (c *Client) statsSlice(ref Ref, text string, room int) (answer string, err 
 	r, decode := statsRequest(ref, text, &answer)
 	r.room, r.once = room, true
 	err = c.ioctl(r, decode)
-	return answer, err
+	return answer, noRegion(err)
+}
+
+// noRegion says what ENOENT means here.
+func noRegion(err error) error {
+	if e, ok := fail("", nil, err).(*Error); ok && e.Code == enoent && e.Detail == "" {
+		return &Error{Code: enoent, Detail: "no such region"}
+	}
+	return err
 }
 
 func statsRequest(ref Ref, text string, answer *string) (request, func(*dmwire.Header, []byte) error) {

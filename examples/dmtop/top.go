@@ -19,8 +19,8 @@ type top struct {
 
 	devices map[dm.Dev]*device
 	touched map[dm.Dev]bool // where there may be a region of ours
-	made    chan made      // regions that are ready
-	beside  sync.WaitGroup // what runs beside the loop
+	made    chan made       // regions that are ready
+	beside  sync.WaitGroup  // what runs beside the loop
 }
 
 // device is one that is shown.
