@@ -307,8 +307,12 @@ func TestLeftovers(t *testing.T) {
 // A device whose I/O hangs keeps its region from being made, and nothing else.
 func TestHangingDevice(t *testing.T) {
 	b := newBench(t)
-	gate := make(chan struct{})
-	b.k.AddDisk("/dev/stuck", 8, 0, 1<<20).FailWith(func(bool, uint64, uint64) error { <-gate; return nil })
+	entered, gate := make(chan struct{}), make(chan struct{})
+	b.k.AddDisk("/dev/stuck", 8, 0, 1<<20).FailWith(func(bool, uint64, uint64) error {
+		close(entered)
+		<-gate
+		return nil
+	})
 	stuck := b.create("stuck", "0 64 linear /dev/stuck 0")
 	b.create("good", "0 64 linear /dev/ram0 0")
 	done := make(chan struct{})
@@ -317,10 +321,7 @@ func TestHangingDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { defer close(done); f.WriteAt(make([]byte, 512), 0) }()
-	for b.state("stuck").OpenCount == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(20 * time.Millisecond) // into the disk
+	<-entered
 	end := b.start()
 	b.shows("good")
 	for range 3 {
@@ -338,11 +339,6 @@ func TestHangingDevice(t *testing.T) {
 	if got := b.regions(stuck); got != nil {
 		t.Errorf("left %q", got)
 	}
-}
-
-func (b *bench) state(name string) dmtest.DeviceState {
-	s, _ := b.k.Device(name)
-	return s
 }
 
 func TestJSON(t *testing.T) {
