@@ -416,7 +416,7 @@ func testStatsTime(t *testing.T, e *env) {
 // I/O runs: what the prints show together is the I/O that was done, in every
 // area.
 func testStatsLossless(t *testing.T, e *env) {
-	const sectors, step, size, writers, least, prints = 32768, 2, 8, 3, 200, 3
+	const sectors, step, size, writers, least, most, prints = 32768, 3, 8, 3, 200, 4000, 3
 	d := e.create(t, "big", e.table(t, "0 %d linear %s 0", sectors, e.disks[0]), dm.CreateOptions{}).Dev
 	r := e.region(t, d, dm.StatsOptions{Step: step, Histogram: []time.Duration{time.Millisecond, time.Second}})
 	if r.Areas() < 10000 {
@@ -431,7 +431,7 @@ func testStatsLossless(t *testing.T, e *env) {
 		group.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			p := pattern(int(dm.Sectors(size).Bytes()), byte(i))
-			for n := 0; n < least || !stop.Load(); n++ {
+			for n := 0; n < least || n < most && !stop.Load(); n++ {
 				io := anIO{n%3 != 0, dm.Sectors(rng.IntN(sectors/size)) * size, size}
 				var err error
 				if io.write {
@@ -464,11 +464,13 @@ func testStatsLossless(t *testing.T, e *env) {
 	for _, list := range done {
 		count += len(list)
 		for _, io := range list {
-			for x := io.start / step; x < (io.start+io.count)/step; x++ {
+			end := io.start + io.count
+			for x := io.start / step; x*step < end; x++ {
+				n := min(end, x*step+step) - max(io.start, x*step)
 				if io.write {
-					want[x].Writes, want[x].WriteSectors = want[x].Writes+1, want[x].WriteSectors+step
+					want[x].Writes, want[x].WriteSectors = want[x].Writes+1, want[x].WriteSectors+n
 				} else {
-					want[x].Reads, want[x].ReadSectors = want[x].Reads+1, want[x].ReadSectors+step
+					want[x].Reads, want[x].ReadSectors = want[x].Reads+1, want[x].ReadSectors+n
 				}
 			}
 		}

@@ -35,8 +35,8 @@ type StatsCounters struct {
 
 	Writes uint64
 	// WriteMerges counts those that began where the one before on the same
-	// CPU ended, in the same direction: nothing is merged. Up to some stable
-	// releases a slip in dm_stats_account_io compares the wrong thing, and
+	// CPU ended, in the same direction: nothing is merged. Kernels that are
+	// not of late compare the wrong thing there (dm_stats_account_io), and
 	// the number says nothing.
 	WriteMerges  uint64
 	WriteSectors Sectors
