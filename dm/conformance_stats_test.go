@@ -344,7 +344,17 @@ func testStatsSplit(t *testing.T, e *env) {
 		t.Errorf("refused by the target: %+v, want %d", a, n)
 	}
 	f.Close()
-	e.remove(t, d)
+	// One that fails further down counts, with what it was to write.
+	top := e.create(t, "top", e.table(t, "0 256 linear %s 0", d), dm.CreateOptions{}).Dev
+	r = e.region(t, top, dm.StatsOptions{})
+	f = e.rw(t, e.name("top"))
+	defer f.Close()
+	d = top
+	if a := io(true, 200, 8); a.Writes != 1 || a.WriteSectors != 8 || a.InFlight != 0 {
+		t.Errorf("refused below: %+v", a)
+	}
+	f.Close()
+	e.remove(t, top, e.name("x"))
 }
 
 // Time, and I/O in flight.
