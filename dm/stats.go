@@ -128,7 +128,8 @@ func (o StatsOptions) message() string {
 // with no I/O in flight: while I/O hangs, so does this call, and a context
 // that ends gives ErrPending; the region is deleted then. The kernel answers
 // ENOMEM when the statistics of all devices would take more than a quarter
-// of its memory: an area takes some 120 bytes, and 100 more for each CPU.
+// of its memory, where an area takes some 120 bytes, and 100 more for each CPU.
+// Since Linux 6.8 more than 2^23 areas, or 2^27 bins, are EOVERFLOW.
 func (c *Client) StatsCreate(ctx context.Context, ref Ref, o StatsOptions) (StatsRegion, error) {
 	const op = "stats create"
 	if err := o.Validate(); err != nil {

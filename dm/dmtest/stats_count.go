@@ -57,10 +57,17 @@ const (
 	statsRAM     = 2 << 30 // of which statistics may take a quarter
 )
 
+// DM_STAT_MAX_ENTRIES and DM_STAT_MAX_HISTOGRAM_ENTRIES, since Linux 6.8.
+const (
+	maxStatsAreas = 1 << 23
+	maxStatsBins  = 1 << 27
+)
+
 // statsMemory is __check_shared_memory of dm-stats.c. Called with mu held.
 func (k *Kernel) statsMemory(s *statsRegion) syscall.Errno {
 	size, ok := s.size()
-	if !ok {
+	n, bins := s.count(), uint64(len(s.bounds)+1)
+	if !ok || k.version.AtLeast(4, 48) && (n > maxStatsAreas || n*bins > maxStatsBins) {
 		return EOVERFLOW
 	}
 	for _, d := range k.devices {

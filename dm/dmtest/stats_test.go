@@ -3,6 +3,7 @@
 package dmtest
 
 import (
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -193,6 +194,36 @@ func TestStatsMemory(t *testing.T) {
 	if err := try("a", "@stats_create 0+300000 1 1 histogram:1,2,3,4,5,6,7,8"); err != ENOMEM {
 		t.Errorf("bins: %v", err)
 	}
+}
+
+// Newer kernels have a limit besides.
+func TestStatsLimits(t *testing.T) {
+	for text, want := range map[string][2]error{ // before 6.8, and since
+		"@stats_create 0+8388608 1":                           {ENOMEM, ENOMEM},
+		"@stats_create 0+8388609 1":                           {ENOMEM, EOVERFLOW},
+		"@stats_create 0+1000 1":                              {nil, nil},
+		"@stats_create 0+8388608 1 1 histogram:" + bounds(15): {ENOMEM, ENOMEM},
+		"@stats_create 0+8388608 1 1 histogram:" + bounds(16): {ENOMEM, EOVERFLOW},
+	} {
+		for i, minor := range []uint32{47, 48} {
+			_, tr := setup(t, WithVersion(4, minor, 0))
+			create(t, tr, "a", linearTo("1:0", 64))
+			payload := make([]byte, dmwire.MessageSize(text))
+			dmwire.PutMessage(payload, 0, text)
+			if _, _, err := call(t, tr, dmwire.CmdMessage, named("a"), payload); err != want[i] {
+				t.Errorf("4.%d %s: %v, want %v", minor, text, err, want[i])
+			}
+		}
+	}
+}
+
+// bounds are n of them.
+func bounds(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, strconv.Itoa(i+1))
+	}
+	return strings.Join(list, ",")
 }
 
 // Discards are writes; those of a stripe are not split.
