@@ -46,7 +46,8 @@
 // # What it does not do
 //
 // There are no filesystems to freeze and no flushes, and discards are plain
-// zeroing. Request-based targets and zoned disks do not exist. A deferred removal happens within the last
-// close, where the kernel leaves it to a work queue. A call that the kernel
-// makes wait for a signal is interrupted by the Close of its Transport.
+// zeroing. Request-based targets and zoned disks do not exist. A deferred
+// removal happens within the last close, where the kernel leaves it to a work
+// queue. A call that the kernel makes wait for a signal is interrupted by the
+// Close of its Transport.
 package dmtest
