@@ -198,7 +198,12 @@ func testStats(t *testing.T, e *env) {
 	if _, err := e.c.Reload(ctx, d, e.table(t, "0 8192 linear %s 0", e.disks[1]), dm.ReloadOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	e.checkCounted(t, d, regions[4], ios, dm.StatsPrintOptions{})
+	// udev looks at what a device has become: there may be more reads.
+	for i, a := range e.areas(t, d, regions[4], dm.StatsPrintOptions{}) {
+		if w := counted(regions[4], ios)[i]; a.Writes != w.Writes || a.WriteSectors != w.WriteSectors || a.Reads < w.Reads {
+			t.Errorf("after the swap: %+v, want %+v", a, w)
+		}
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
