@@ -73,6 +73,11 @@ var conformance = []struct {
 	{"BatchRefused", testBatchRefused},
 	{"Graph", testGraph},
 	{"GraphRing", testGraphRing},
+	{"Stats", testStats},
+	{"StatsRegions", testStatsRegions},
+	{"StatsSplit", testStatsSplit},
+	{"StatsTime", testStatsTime},
+	{"StatsLossless", testStatsLossless},
 }
 
 func runConformance(t *testing.T, d *driver) {

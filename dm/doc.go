@@ -43,6 +43,12 @@
 // [Client.Graph] asks the driver which devices map which, and sysfs for the
 // disks below. The [Graph] it gives is a value that can be asked what would
 // break without a device, and printed as a tree, for Graphviz, or as JSON.
+// # Statistics
+//
+// The driver counts the I/O of any device in regions that a program asks for
+// with [Client.StatsCreate]: how much, how long it took, in histograms if
+// wanted. [Client.StatsPrint] reads the counters, and clears them in the same
+// call without losing any; [StatsCounters] knows what iostat makes of them.
 //
 // # udev
 //

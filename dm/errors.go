@@ -161,7 +161,7 @@ func (e *Error) notExist() bool {
 	case enoent:
 		// Of a message: no such region, no such thing in the target. Of a
 		// load it can be an unknown cipher.
-		return e.Op == "message" || e.Op == "target version"
+		return e.Op == "message" || e.Op == "target version" || strings.HasPrefix(e.Op, "stats ")
 	case enodata:
 		return e.Op == "message" // a thin volume that the pool does not have
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/linuxblock/linuxblock/dm"
 	"github.com/linuxblock/linuxblock/dm/dmtest"
@@ -155,4 +156,55 @@ func ExampleParseLVMName() {
 	l, ok := dm.ParseLVMName("vg--a-lv--b-real")
 	fmt.Println(l.VG, l.LV, l.Layer, ok)
 	// Output: vg-a lv-b real true
+}
+
+func ExampleClient_StatsPrint() {
+	ctx := context.Background()
+	c, k := open()
+	defer c.Close()
+	info, _ := c.Create(ctx, "data", dm.Table{}.Append(2048, dm.Linear{Device: "/dev/sda"}), dm.CreateOptions{})
+	// Two halves, and how many I/Os took a millisecond or more.
+	region, err := c.StatsCreate(ctx, info.Dev, dm.StatsOptions{Areas: 2, Histogram: []time.Duration{time.Millisecond}, Program: "example"})
+	fmt.Println(region, err)
+	defer c.StatsDelete(ctx, info.Dev, region)
+
+	f, _ := k.OpenDevice("data")
+	defer f.Close()
+	for i := range int64(10) {
+		f.WriteAt(make([]byte, 4096), i*4096) // ten in the first half
+	}
+	f.ReadAt(make([]byte, 8192), 1<<19) // one in the second
+
+	areas, err := c.StatsPrint(ctx, info.Dev, region, dm.StatsPrintOptions{Clear: true})
+	for _, a := range areas {
+		fmt.Println(a.Start, a.Length, a.Reads, a.ReadSectors, a.Writes, a.WriteSectors, a.WritesPerSecond(5*time.Second), a.AverageSize())
+	}
+	areas, _ = c.StatsPrint(ctx, info.Dev, region, dm.StatsPrintOptions{})
+	fmt.Println(areas[0].Writes, err)
+	// Output:
+	// 0: 0+2048 1024 example - histogram:1 <nil>
+	// 0s 1024s 0 0s 10 80s 2 4096
+	// 1024s 1024s 1 16s 0 0s 0 8192
+	// 0 <nil>
+}
+
+func ExampleClient_StatsList() {
+	ctx := context.Background()
+	c, _ := open()
+	defer c.Close()
+	info, _ := c.Create(ctx, "data", dm.Table{}.Append(2048, dm.Zero{}), dm.CreateOptions{})
+	c.StatsCreate(ctx, info.Dev, dm.StatsOptions{Program: "monitor", Aux: "host 7, shift 2"})
+	c.StatsCreate(ctx, info.Dev, dm.StatsOptions{Start: 1024, Length: 512, Step: 64, Precise: true})
+	list, err := c.StatsList(ctx, info.Dev, "monitor")
+	fmt.Printf("%v %q %v\n", list[0].Length, list[0].Aux, err)
+	// One that an earlier run of this program has left is found by its name.
+	for _, r := range list {
+		fmt.Println(c.StatsDelete(ctx, info.Dev, r))
+	}
+	list, _ = c.StatsList(ctx, info.Dev, "")
+	fmt.Println(list)
+	// Output:
+	// 2048s "host 7, shift 2" <nil>
+	// <nil>
+	// [1: 1024+512 64 - - precise_timestamps]
 }

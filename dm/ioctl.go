@@ -32,6 +32,8 @@ type request struct {
 	put     func(payload []byte) error // writes the payload
 	size    int                        // bytes that put needs
 	reply   bool                       // the answer has a payload of unknown size
+	room    int                        // bytes that the answer takes at most, where that is known
+	once    bool                       // must not run again for a larger buffer: room is enough
 	secret  bool                       // the answer may hold a key
 	keys    []string                   // in what is sent
 	retries bool                       // repeat when a signal interrupts
@@ -65,7 +67,7 @@ func (c *Client) ioctl(r request, decode func(h *dmwire.Header, payload []byte) 
 		if err != nil || !full {
 			return err
 		}
-		if size >= dmwire.MaxBuffer {
+		if r.once || size >= dmwire.MaxBuffer {
 			return corrupt(fmt.Errorf("%v: the answer does not fit %d bytes", r.cmd, size))
 		}
 		size = min(size*2, dmwire.MaxBuffer)
@@ -86,7 +88,7 @@ func (c *Client) bufferSize(r request) int {
 	if r.reply {
 		size = max(size, c.sizes.get(r))
 	}
-	return max(size, dmwire.HeaderSize+r.size)
+	return max(size, dmwire.HeaderSize+r.size, dmwire.HeaderSize+r.room)
 }
 
 // answerSizes remembers the buffers that were found too small, for each

@@ -16,8 +16,8 @@ import (
 // Message sends a message to the target that maps the sector, or to the
 // device itself when it starts with '@' (DM_TARGET_MSG), and returns the
 // answer, which most targets leave empty. A message whose answer does not
-// fit the buffer is sent again with a larger one, as libdevmapper does: ask
-// for long statistics in parts.
+// fit the buffer is sent again with a larger one, as libdevmapper does.
+// [Client.StatsPrint] and its like are for statistics.
 //
 // The key in "key set" to a crypt target is kept out of errors.
 func (c *Client) Message(ctx context.Context, ref Ref, sector Sectors, text string) (string, error) {

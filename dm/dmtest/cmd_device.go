@@ -3,6 +3,7 @@
 package dmtest
 
 import (
+	"math"
 	"strings"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
@@ -53,6 +54,7 @@ func (t *Transport) devCreate(p *param) error {
 	d := &device{
 		k: k, minor: minor, name: name, uuid: uuid, hashed: true,
 		linked: k.created, tableDevs: map[tableDevKey]*tableDev{},
+		last: statsPosition{sector: math.MaxUint64},
 	}
 	k.devices[minor] = d
 	k.names[name] = d

@@ -41,6 +41,7 @@ type device struct {
 	geometry  [4]uint64
 	tableDevs map[tableDevKey]*tableDev
 	stats     statsList
+	last      statsPosition // of the I/O that statistics saw
 
 	// suspendLock and typeLock of the kernel order suspends, swaps and
 	// loads of one device. They are taken with mu not held.

@@ -31,6 +31,9 @@
 // [Disk.Claim] makes a disk busy, [Kernel.SetAdmin] takes the right to use
 // the control node away, [Kernel.Event] raises an event.
 //
+// Statistics measure the I/O by the clock: one that a function given to
+// [Disk.FailWith] holds up is slow. [WithClock] makes the times exact.
+//
 // # Targets
 //
 // The models of linear, striped, error, zero, delay, flakey, snapshot,
@@ -42,9 +45,9 @@
 //
 // # What it does not do
 //
-// There are no filesystems to freeze and no flushes, discards are plain
-// zeroing, and statistics know sizes but no times. Request-based targets and
-// zoned disks do not exist. A deferred removal happens within the last
-// close, where the kernel leaves it to a work queue. A call that the kernel
-// makes wait for a signal is interrupted by the Close of its Transport.
+// There are no filesystems to freeze and no flushes, and discards are plain
+// zeroing. Request-based targets and zoned disks do not exist. A deferred
+// removal happens within the last close, where the kernel leaves it to a work
+// queue. A call that the kernel makes wait for a signal is interrupted by the
+// Close of its Transport.
 package dmtest

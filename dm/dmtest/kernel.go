@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 )
@@ -18,6 +19,8 @@ import (
 type Kernel struct {
 	version dmwire.Version
 	major   uint32
+	clock   func() time.Time
+	booted  time.Time
 
 	// mu guards everything below and the fields of the devices. It is
 	// never held while a target model, a hook or a waiter runs, so these
@@ -75,6 +78,7 @@ func New(opts ...Option) *Kernel {
 	k := &Kernel{
 		version: dmwire.Version{Major: 4, Minor: 47},
 		major:   254,
+		clock:   time.Now,
 		wake:    make(chan struct{}),
 		admin:   true,
 		devices: map[uint32]*device{},
@@ -87,6 +91,7 @@ func New(opts ...Option) *Kernel {
 	for _, o := range opts {
 		o(k)
 	}
+	k.booted = k.clock()
 	if k.targets == nil {
 		v := k.version
 		WithTargets(Targets(v.Major, v.Minor)...)(k)

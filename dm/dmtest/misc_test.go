@@ -36,7 +36,7 @@ func TestGeometry(t *testing.T) {
 
 // Statistics count the I/O that goes through the table.
 func TestStatsCount(t *testing.T) {
-	k, tr := setup(t)
+	k, tr := setup(t, WithClock(func() time.Time { return time.Time{} }))
 	create(t, tr, "a", linearTo("1:0", 64))
 	say := func(text string) string {
 		t.Helper()

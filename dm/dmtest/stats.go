@@ -25,10 +25,6 @@ type statsRegion struct {
 	areas            map[uint64]*statsArea // by number; absent ones are zero
 }
 
-// statsArea holds what the double counts. Its I/O takes no time, so that
-// the counters of time are always zero and the histogram fills at its foot.
-type statsArea struct{ reads, readSectors, writes, writeSectors uint64 }
-
 func (r *statsRegion) count() uint64 {
 	n := (r.end - r.start) / r.step
 	if (r.end-r.start)%r.step != 0 {
@@ -48,7 +44,7 @@ func (d *device) statsMessage(argv []string, room int) (r reply, known bool, err
 	case "@stats_delete":
 		errno = d.statsOne(argv, 2, func(i int) { d.stats = slices.Delete(slices.Clone(d.stats), i, i+1) })
 	case "@stats_clear":
-		errno = d.statsOne(argv, 2, func(i int) { d.stats[i].areas = nil })
+		errno = d.statsOne(argv, 2, func(i int) { d.stats[i].clear(0, math.MaxUint64) })
 	case "@stats_set_aux":
 		errno = d.statsOne(argv, 3, func(i int) { d.stats[i].aux = argv[2] })
 	case "@stats_list":
@@ -130,16 +126,17 @@ func (d *device) statsCreate(argv []string, room int) (reply, syscall.Errno) {
 		// Said before the region exists, since the caller will repeat.
 		return reply{strings.Repeat("9", room+1), true}, 0
 	}
-	if s.count() > 1<<26 {
-		// The kernel gives statistics a quarter of the memory at most.
-		return reply{}, ENOMEM
+	if errno := d.k.statsMemory(s); errno != 0 {
+		return reply{}, errno
 	}
-	at := 0
-	for at < len(d.stats) && d.stats[at].id == s.id {
-		s.id++
-		at++
-	}
-	d.stats = slices.Insert(slices.Clone(d.stats), at, s)
+	d.atRest(func() {
+		at := 0
+		for at < len(d.stats) && d.stats[at].id == s.id {
+			s.id++
+			at++
+		}
+		d.stats = slices.Insert(slices.Clone(d.stats), at, s)
+	})
 	return reply{strconv.Itoa(s.id), true}, 0
 }
 
@@ -226,11 +223,15 @@ func (d *device) statsPrint(argv []string, room int, clear bool) (reply, syscall
 	}
 	from, length := uint64(0), uint64(math.MaxUint64)
 	if len(argv) == 4 {
-		var ok1, ok2 bool
-		from, ok1 = scanSector(argv[2])
-		length, ok2 = scanSector(argv[3])
-		if !ok1 || !ok2 {
-			return reply{}, EINVAL
+		for i, p := range []*uint64{&from, &length} {
+			if argv[2+i] == "-" {
+				continue
+			}
+			n, ok := scanSector(argv[2+i])
+			if !ok {
+				return reply{}, EINVAL
+			}
+			*p = n
 		}
 	}
 	i, errno := d.statsID(argv[1])
@@ -245,68 +246,13 @@ func (d *device) statsPrint(argv []string, room int, clear bool) (reply, syscall
 	from = min(from, to)
 	var b strings.Builder
 	for x := from; x < to; x++ {
-		s.print(&b, x)
+		s.print(&b, x, d.k.now())
 		if b.Len()+1 >= room {
 			return reply{b.String(), true}, 0 // nothing is cleared then
 		}
 	}
 	if clear {
-		for x := range s.areas {
-			if x >= from && x < to {
-				delete(s.areas, x)
-			}
-		}
+		s.clear(from, to)
 	}
 	return reply{b.String(), true}, 0
-}
-
-// print is a line of @stats_print. The last area shows the full step too,
-// though it may be shorter.
-func (s *statsRegion) print(b *strings.Builder, x uint64) {
-	a := s.areas[x]
-	if a == nil {
-		a = &statsArea{}
-	}
-	fmt.Fprintf(b, "%d+%d %d 0 %d 0 %d 0 %d 0 0 0 0 0 0", s.start+x*s.step, s.step, a.reads, a.readSectors, a.writes, a.writeSectors)
-	for i := range len(s.bounds) + 1 {
-		if len(s.bounds) == 0 {
-			break
-		}
-		n, sep := uint64(0), ":"
-		if i == 0 {
-			n, sep = a.reads+a.writes, " "
-		}
-		fmt.Fprintf(b, "%s%d", sep, n)
-	}
-	b.WriteByte('\n')
-}
-
-// account counts an I/O in all regions that it touches. Called with mu held.
-func (d *device) account(dir direction, sector, count uint64) {
-	if dir == discarding {
-		return
-	}
-	for _, s := range d.stats {
-		from, to := max(sector, s.start), min(sector+count, s.end)
-		for from < to {
-			x := (from - s.start) / s.step
-			end := min(s.start+(x+1)*s.step, to)
-			if s.areas == nil {
-				s.areas = map[uint64]*statsArea{}
-			}
-			a := s.areas[x]
-			if a == nil {
-				a = &statsArea{}
-				s.areas[x] = a
-			}
-			if dir == reading {
-				a.reads++
-				a.readSectors += end - from
-			} else {
-				a.writes++
-				a.writeSectors += end - from
-			}
-			from = end
-		}
-	}
 }

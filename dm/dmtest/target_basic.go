@@ -130,6 +130,6 @@ func errorTarget(newer bool) Target {
 }
 
 func (e errorInstance) Devices() []Area                   { return e.areas }
-func (errorInstance) ReadSectors([]byte, uint64) error    { return EIO }
-func (errorInstance) WriteSectors([]byte, uint64) error   { return EIO }
-func (errorInstance) DiscardSectors(uint64, uint64) error { return EIO }
+func (errorInstance) ReadSectors([]byte, uint64) error    { return errKilled }
+func (errorInstance) WriteSectors([]byte, uint64) error   { return errKilled }
+func (errorInstance) DiscardSectors(uint64, uint64) error { return errKilled }

@@ -16,7 +16,7 @@ type delay struct {
 	given   int           // how many of them were in the table
 
 	mu   sync.Mutex
-	hold chan struct{} // closed while nothing may be delayed
+	free chan struct{} // closed while nothing may be delayed
 }
 
 type delayClass struct {
@@ -38,7 +38,7 @@ func newDelay(a *Args) (Instance, error) {
 	if n != 3 && n != 6 && n != 9 {
 		return nil, a.Fail(EINVAL, "Requires exactly 3, 6 or 9 arguments")
 	}
-	d := &delay{given: n / 3, hold: make(chan struct{})}
+	d := &delay{given: n / 3, free: make(chan struct{})}
 	for i := range d.classes {
 		argv := a.Argv[3*min(i, d.given-1):]
 		start, ok := scanSector(argv[1])
@@ -80,9 +80,13 @@ func (d *delay) Status(bool) string {
 	return fmt.Sprintf("%d %d %d", d.classes[0].ops, d.classes[1].ops, d.classes[2].ops)
 }
 
-func (d *delay) sleep(c *delayClass) {
+func (d *delay) hold(dir direction) {
+	c := &d.classes[0]
+	if dir != reading {
+		c = &d.classes[1]
+	}
 	d.mu.Lock()
-	hold := d.hold
+	free := d.free
 	c.ops++
 	d.mu.Unlock()
 	if c.wait > 0 {
@@ -90,7 +94,7 @@ func (d *delay) sleep(c *delayClass) {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-hold:
+		case <-free:
 		}
 	}
 	d.mu.Lock()
@@ -99,17 +103,14 @@ func (d *delay) sleep(c *delayClass) {
 }
 
 func (d *delay) ReadSectors(p []byte, sector uint64) error {
-	d.sleep(&d.classes[0])
 	return d.classes[0].ReadSectors(p, sector)
 }
 
 func (d *delay) WriteSectors(p []byte, sector uint64) error {
-	d.sleep(&d.classes[1])
 	return d.classes[1].WriteSectors(p, sector)
 }
 
 func (d *delay) DiscardSectors(sector, n uint64) error {
-	d.sleep(&d.classes[1])
 	return d.classes[1].DiscardSectors(sector, n)
 }
 
@@ -118,9 +119,9 @@ func (d *delay) Presuspend() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	select {
-	case <-d.hold:
+	case <-d.free:
 	default:
-		close(d.hold)
+		close(d.free)
 	}
 }
 
@@ -128,8 +129,8 @@ func (d *delay) Resume() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	select {
-	case <-d.hold:
-		d.hold = make(chan struct{})
+	case <-d.free:
+		d.free = make(chan struct{})
 	default:
 	}
 }

@@ -195,7 +195,7 @@ func (f *flakey) quiet() bool { return f.corruptByte == 0 && !f.dropWrites && !f
 func (f *flakey) ReadSectors(p []byte, sector uint64) error {
 	down := f.isDown()
 	if down && (f.errorReads || f.quiet()) {
-		return EIO
+		return errKilled
 	}
 	if err := f.area.ReadSectors(p, sector); err != nil {
 		return err
@@ -214,7 +214,7 @@ func (f *flakey) WriteSectors(p []byte, sector uint64) error {
 	case f.dropWrites:
 		return nil
 	case f.errorWrites || f.quiet() && !f.errorReads:
-		return EIO
+		return errKilled
 	case f.corruptWrite:
 		p = slices.Clone(p)
 		f.corrupt(p)
@@ -224,7 +224,7 @@ func (f *flakey) WriteSectors(p []byte, sector uint64) error {
 
 func (f *flakey) DiscardSectors(sector, n uint64) error {
 	if f.isDown() && f.quiet() {
-		return EIO
+		return errKilled
 	}
 	return f.area.DiscardSectors(sector, n)
 }

@@ -109,6 +109,9 @@ func (s *striped) IMA() string {
 	return b.String() + ";"
 }
 
+// MaxIO is the chunk, also of a single stripe.
+func (s *striped) MaxIO() uint64 { return s.chunk }
+
 // each splits [sector, sector+n) at chunks: f gets the leg, the sector in it
 // and the part as an offset and a count.
 func (s *striped) each(sector, n uint64, f func(leg area, at, from, count uint64) error) error {
