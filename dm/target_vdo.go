@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+
+package dm
+
+import (
+	"errors"
+	"fmt"
+)
+
+// VDO stores each block once and compressed (drivers/md/dm-vdo, Linux 6.9).
+// The device is formatted by vdoformat. Sizes are in blocks of 4096 bytes. It
+// is made from the source alone, in version 4 of its table.
+type VDO struct {
+	Device        string
+	StorageBlocks uint64 // size of the device
+	MinIO         uint32 // bytes: 512 or 4096
+	CacheBlocks   uint32 // of the block map; the kernel's documentation has 32768 for the least
+	EraLength     uint32 // of the block map, 1 to 16380
+
+	Threads VDOThreads
+
+	MaxDiscard      uint32 // blocks, 0 for the kernel's 1
+	NoDeduplication bool
+	Compression     bool
+}
+
+// VDOThreads are the numbers of threads for each kind of work.
+type VDOThreads struct {
+	Ack                     *uint32 // completing I/O; 0 for none, nil for the kernel's 1
+	Bio                     uint32  // submitting I/O; 0 for the kernel's 4
+	BioRotationInterval     uint32  // I/Os before the next of these threads; up to 1024, 0 for the kernel's 64
+	CPU                     uint32  // hashing and compressing; 0 for the kernel's 1
+	Hash, Logical, Physical uint32  // all 0 for one thread that does all, or none 0; up to 100, 60 and 16
+}
+
+// TargetType is "vdo".
+func (VDO) TargetType() string { return "vdo" }
+
+// Params is "V4 device blocks minimum-io cache era (key value)…".
+func (v VDO) Params() string {
+	args := []string{"V4", v.Device, num(v.StorageBlocks), num(v.MinIO), num(v.CacheBlocks), num(v.EraLength)}
+	if v.NoDeduplication {
+		args = append(args, "deduplication", "off")
+	}
+	if v.Compression {
+		args = append(args, "compression", "on")
+	}
+	if v.Threads.Ack != nil {
+		args = append(args, "ack", num(*v.Threads.Ack))
+	}
+	for _, k := range v.numbers() {
+		if *k.n > 0 {
+			args = append(args, k.key, num(*k.n))
+		}
+	}
+	return JoinArgs(args...)
+}
+
+type vdoNumber struct {
+	key   string
+	n     *uint32
+	zero  bool // may be written as 0, which is the default
+	limit uint32
+}
+
+// numbers are the keys with a number, but for "ack". The limits are of
+// constants.h.
+func (v *VDO) numbers() []vdoNumber {
+	t := &v.Threads
+	return []vdoNumber{
+		{"bio", &t.Bio, false, maxVDOThreads},
+		{"bioRotationInterval", &t.BioRotationInterval, false, 1024},
+		{"cpu", &t.CPU, false, maxVDOThreads},
+		{"hash", &t.Hash, true, maxVDOThreads},
+		{"logical", &t.Logical, true, 60},
+		{"physical", &t.Physical, true, 16},
+		{"maxDiscard", &v.MaxDiscard, false, (1<<32 - 1) / 4096},
+	}
+}
+
+const (
+	maxVDOThreads = 100
+	// A logical thread needs two blocks of cache for each of 2048 requests.
+	vdoCachePerThread = 2 * 2048
+)
+
+// Extents is the storage.
+func (v VDO) Extents(Sectors) []Extent {
+	return []Extent{{v.Device, 0, Sectors(v.StorageBlocks * 8)}}
+}
+
+// Validate checks sizes and threads.
+func (v VDO) Validate(length Sectors) error {
+	t := v.Threads
+	switch {
+	case length%8 != 0:
+		return errors.New("length is not a whole number of blocks of 4096 bytes")
+	case v.StorageBlocks >= 1<<51:
+		return fmt.Errorf("%d blocks are beyond any device", v.StorageBlocks)
+	case v.MinIO != 512 && v.MinIO != 4096:
+		return fmt.Errorf("minimum I/O size %d is neither 512 nor 4096", v.MinIO)
+	case v.EraLength == 0 || v.EraLength > 16380:
+		return fmt.Errorf("block map era length %d is not between 1 and 16380", v.EraLength)
+	case t.Ack != nil && *t.Ack > maxVDOThreads:
+		return fmt.Errorf("ack %d is more than %d", *t.Ack, maxVDOThreads)
+	case (t.Hash == 0) != (t.Logical == 0) || (t.Logical == 0) != (t.Physical == 0):
+		return errors.New("hash, logical and physical threads are all 0 or none is")
+	case uint64(v.CacheBlocks) < vdoCachePerThread*uint64(t.Logical):
+		return fmt.Errorf("%d blocks of cache for %d logical threads, which need %d each", v.CacheBlocks, t.Logical, vdoCachePerThread)
+	}
+	for _, k := range v.numbers() {
+		if *k.n > k.limit {
+			return fmt.Errorf("%s %d is more than %d", k.key, *k.n, k.limit)
+		}
+	}
+	return needDevice(v.Device)
+}
+
+func parseVDO(params string) (Target, error) {
+	r := readArgs(params)
+	r.oneOf("version", "V4")
+	v := VDO{
+		Device:        r.device("device"),
+		StorageBlocks: r.uint("storage blocks", 64),
+		MinIO:         uint32(r.uint("minimum I/O size", 32)),
+		CacheBlocks:   uint32(r.uint("block map cache", 32)),
+		EraLength:     uint32(r.uint("block map era length", 32)),
+	}
+	for r.err == nil && r.left() > 0 {
+		v.parseOption(&r)
+	}
+	return v, r.end()
+}
+
+func (v *VDO) parseOption(r *argReader) {
+	key := r.str("key")
+	switch key {
+	case "deduplication":
+		v.NoDeduplication = r.oneOf(key, "on", "off") == 1
+		return
+	case "compression":
+		v.Compression = r.oneOf(key, "off", "on") == 1
+		return
+	case "ack":
+		n := uint32(r.uint(key, 32))
+		v.Threads.Ack = &n
+		return
+	}
+	for _, k := range v.numbers() {
+		if k.key != key {
+			continue
+		}
+		*k.n = uint32(r.uint(key, 32))
+		if r.err == nil && *k.n == 0 && !k.zero {
+			r.fail(key, errors.New("must not be 0"))
+		}
+		return
+	}
+	r.fail("key", fmt.Errorf("%q is unknown", key))
+}
+
+// VDOStatus is the status of a vdo target.
+type VDOStatus struct {
+	Device      string // path of the storage: /dev/dm-3
+	Mode        string // "normal", "recovering" or "read-only"
+	Recovering  bool
+	Index       string // of deduplication: "closed", "closing", "error", "offline", "online", "opening" or "unknown"
+	Compressing bool
+	Used, Total uint64 // blocks of 4096 bytes
+}
+
+// ParseVDOStatus reads "/dev/dm-3 normal - online offline 1052 262144".
+func ParseVDOStatus(text string) (VDOStatus, error) {
+	r := readArgs(text)
+	s := VDOStatus{Device: r.device("device"), Mode: r.str("mode")}
+	s.Recovering = r.oneOf("recovery", "-", "recovering") == 1
+	s.Index = r.str("index")
+	s.Compressing = r.oneOf("compression", "offline", "online") == 1
+	s.Used, s.Total = r.uint("used blocks", 64), r.uint("blocks", 64)
+	if err := r.end(); err != nil {
+		return VDOStatus{}, badStatus("vdo", err)
+	}
+	return s, nil
+}
+
+// String is the kernel's text.
+func (s VDOStatus) String() string {
+	recovery, compression := "-", "offline"
+	if s.Recovering {
+		recovery = "recovering"
+	}
+	if s.Compressing {
+		compression = "online"
+	}
+	return JoinArgs(s.Device, s.Mode, recovery, s.Index, compression, num(s.Used), num(s.Total))
+}
+
+// Messages to a vdo target.
+type (
+	// VDOStats asks for the statistics, in the text that vdostats reads.
+	VDOStats struct{}
+	// VDODump writes internals to the kernel's log: "all", "queues",
+	// "threads", "viopool", "pools", "vdo", "default"; the last without any.
+	// The kernel's documentation warns that this is not always safe.
+	VDODump struct{ What []string }
+	// VDODumpOnShutdown does the default dump when the device goes.
+	VDODumpOnShutdown struct{}
+	// VDOCompress turns compression on or off.
+	VDOCompress struct{ On bool }
+	// VDOIndex is about the index of deduplication: "close", "create",
+	// "disable" or "enable".
+	VDOIndex struct{ Do string }
+)
+
+// TargetType is "vdo".
+func (VDOStats) TargetType() string          { return "vdo" }
+func (VDODump) TargetType() string           { return "vdo" }
+func (VDODumpOnShutdown) TargetType() string { return "vdo" }
+func (VDOCompress) TargetType() string       { return "vdo" }
+func (VDOIndex) TargetType() string          { return "vdo" }
+
+// Text is the kernel's word, and its arguments.
+func (VDOStats) Text() string          { return "stats" }
+func (m VDODump) Text() string         { return JoinArgs(append([]string{"dump"}, m.What...)...) }
+func (VDODumpOnShutdown) Text() string { return "dump-on-shutdown" }
+func (m VDOCompress) Text() string {
+	if m.On {
+		return "compression on"
+	}
+	return "compression off"
+}
+func (m VDOIndex) Text() string { return "index-" + m.Do }
+
+// Validate refuses words that the kernel does not know.
+func (VDOStats) Validate() error { return nil }
+func (m VDODump) Validate() error {
+	for _, w := range m.What {
+		switch w {
+		case "all", "queues", "threads", "viopool", "pools", "vdo", "default":
+		default:
+			return fmt.Errorf("dump of %q", w)
+		}
+	}
+	return nil
+}
+func (VDODumpOnShutdown) Validate() error { return nil }
+func (VDOCompress) Validate() error       { return nil }
+func (m VDOIndex) Validate() error {
+	switch m.Do {
+	case "close", "create", "disable", "enable":
+		return nil
+	}
+	return fmt.Errorf("index %q", m.Do)
+}
