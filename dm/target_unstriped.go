@@ -10,8 +10,8 @@ import (
 // Unstriped is one leg of a striped device, taken out of the whole
 // (drivers/md/dm-unstripe.c): each Stripes-th chunk of the device.
 type Unstriped struct {
-	Stripes   uint32  // legs of the striped device
-	ChunkSize Sectors // a power of 2
+	Stripes   uint32 // legs of the striped device
+	ChunkSize Sectors
 	Stripe    uint32  // which leg, from 0
 	Device    string  // the striped device
 	Offset    Sectors // where its stripes begin
@@ -31,22 +31,19 @@ func (u Unstriped) Extents(length Sectors) []Extent {
 	return []Extent{{u.Device, u.Offset, length}}
 }
 
-// Validate checks the chunk size, that the length is a whole number of chunks
-// for each leg, and that the leg exists. The last is more than the kernel
-// does: it takes a leg too many, and any leg of one.
+// Validate checks that the length is a whole number of chunks, and that the
+// leg exists. The last is more than the kernel does: it takes a leg too many,
+// and any leg of one.
 func (u Unstriped) Validate(length Sectors) error {
-	n := Sectors(u.Stripes)
-	switch c := u.ChunkSize; {
-	case n == 0:
+	switch {
+	case u.Stripes == 0:
 		return errors.New("no stripe")
-	case c == 0 || c&(c-1) != 0 || c >= 1<<32:
-		return fmt.Errorf("chunk size %d is not a power of 2", uint64(c))
+	case u.ChunkSize == 0 || u.ChunkSize >= 1<<32:
+		return fmt.Errorf("chunk size %d", uint64(u.ChunkSize))
 	case u.Stripe >= u.Stripes:
 		return fmt.Errorf("stripe %d of %d", u.Stripe, u.Stripes)
-	case length%n != 0:
-		return fmt.Errorf("length %d is not divisible by %d stripes", uint64(length), uint64(n))
-	case length/n%c != 0:
-		return fmt.Errorf("%d sectors a stripe are not divisible by the chunk size %d", uint64(length/n), uint64(c))
+	case length%u.ChunkSize != 0:
+		return fmt.Errorf("length %d is not divisible by the chunk size %d", uint64(length), uint64(u.ChunkSize))
 	}
 	return needDevice(u.Device)
 }

@@ -5,23 +5,32 @@ package dm
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 )
 
-// VDO stores each block once and compressed (drivers/md/dm-vdo, Linux 6.9).
-// The device is formatted by vdoformat. Sizes are in blocks of 4096 bytes. It
-// is made from the source alone, in version 4 of its table.
+// VDO stores each block once and compressed (drivers/md/dm-vdo, Linux 6.9), in
+// version 4 of its table. Sizes are in blocks of 4096 bytes. The device is
+// formatted by vdoformat; version 9.2 of the target, which Linux 7.2 has,
+// formats one that begins with zeros by itself. The kernel prints the table as
+// it was given, with the path of the device.
 type VDO struct {
 	Device        string
 	StorageBlocks uint64 // size of the device
 	MinIO         uint32 // bytes: 512 or 4096
-	CacheBlocks   uint32 // of the block map; the kernel's documentation has 32768 for the least
-	EraLength     uint32 // of the block map, 1 to 16380
+	CacheBlocks   uint32 // of the block map; at least 32768 are recommended
+	EraLength     uint32 // of the block map, from 1; 16380 is recommended, and about the most
 
 	Threads VDOThreads
 
 	MaxDiscard      uint32 // blocks, 0 for the kernel's 1
 	NoDeduplication bool
 	Compression     bool
+
+	// For formatting, from target version 9.2 on.
+	IndexMemory uint32 // MiB: 256, 512, 768, or 1024 times 1 to 1024; 0 for the kernel's 256
+	IndexSparse bool
+	SlabSize    uint32 // blocks, a power of 2 from 8192 to 8388608; 0 for the kernel's choice
 }
 
 // VDOThreads are the numbers of threads for each kind of work.
@@ -53,8 +62,21 @@ func (v VDO) Params() string {
 			args = append(args, k.key, num(*k.n))
 		}
 	}
+	if m := v.IndexMemory; m > 0 {
+		text := num(m / 1024)
+		if i := m / 256; i < 4 {
+			text = vdoIndexMemory[i]
+		}
+		args = append(args, "indexMemory", text)
+	}
+	if v.IndexSparse {
+		args = append(args, "indexSparse", "on")
+	}
 	return JoinArgs(args...)
 }
+
+// vdoIndexMemory are the memories below a GiB, by quarters.
+var vdoIndexMemory = [...]string{"0", "0.25", "0.5", "0.75"}
 
 type vdoNumber struct {
 	key   string
@@ -75,6 +97,7 @@ func (v *VDO) numbers() []vdoNumber {
 		{"logical", &t.Logical, true, 60},
 		{"physical", &t.Physical, true, 16},
 		{"maxDiscard", &v.MaxDiscard, false, (1<<32 - 1) / 4096},
+		{"slabSize", &v.SlabSize, false, 1 << 23},
 	}
 }
 
@@ -99,8 +122,12 @@ func (v VDO) Validate(length Sectors) error {
 		return fmt.Errorf("%d blocks are beyond any device", v.StorageBlocks)
 	case v.MinIO != 512 && v.MinIO != 4096:
 		return fmt.Errorf("minimum I/O size %d is neither 512 nor 4096", v.MinIO)
-	case v.EraLength == 0 || v.EraLength > 16380:
-		return fmt.Errorf("block map era length %d is not between 1 and 16380", v.EraLength)
+	case v.EraLength == 0:
+		return errors.New("block map era length 0")
+	case v.IndexMemory%256 != 0 || v.IndexMemory > 1024 && v.IndexMemory%1024 != 0 || v.IndexMemory > 1<<20:
+		return fmt.Errorf("index memory of %d MiB", v.IndexMemory)
+	case v.SlabSize&(v.SlabSize-1) != 0 || v.SlabSize > 0 && v.SlabSize < 8192:
+		return fmt.Errorf("slab size %d is not a power of 2 from 8192 on", v.SlabSize)
 	case t.Ack != nil && *t.Ack > maxVDOThreads:
 		return fmt.Errorf("ack %d is more than %d", *t.Ack, maxVDOThreads)
 	case (t.Hash == 0) != (t.Logical == 0) || (t.Logical == 0) != (t.Physical == 0):
@@ -140,6 +167,21 @@ func (v *VDO) parseOption(r *argReader) {
 		return
 	case "compression":
 		v.Compression = r.oneOf(key, "off", "on") == 1
+		return
+	case "indexSparse":
+		v.IndexSparse = r.oneOf(key, "off", "on") == 1
+		return
+	case "indexMemory":
+		text := r.str(key)
+		if i := slices.Index(vdoIndexMemory[:], text); i > 0 {
+			v.IndexMemory = uint32(i) * 256
+			return
+		}
+		n, err := strconv.ParseUint(text, 10, 32)
+		if r.err == nil && (err != nil || n == 0 || n > 1024) {
+			r.fail(key, fmt.Errorf("%q is neither 0.25, 0.5, 0.75 nor a number from 1 to 1024", text))
+		}
+		v.IndexMemory = uint32(n) * 1024
 		return
 	case "ack":
 		n := uint32(r.uint(key, 32))
