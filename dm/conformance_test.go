@@ -65,6 +65,17 @@ var conformance = []struct {
 	{"Concurrent", testConcurrent},
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
+	{"Mirror", testMirror},
+	{"MirrorHoldsWrites", testMirrorHoldsWrites},
+	{"MirrorDiskLog", testMirrorDiskLog},
+	{"Multipath", testMultipath},
+	{"MultipathQueues", testMultipathQueues},
+	{"ProbePaths", testProbePaths},
+	{"MultiTables", testMultiTables},
+	{"RecordedMulti", testRecordedMulti},
+	{"Switch", testSwitch},
+	{"Unstriped", testUnstriped},
+	{"LogWrites", testLogWrites},
 }
 
 func runConformance(t *testing.T, d *driver) {

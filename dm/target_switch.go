@@ -117,6 +117,7 @@ func (m SetRegionMappings) Text() string {
 			if n, count := repetition(r.Paths, i); count > 0 {
 				b.WriteString(" R" + strconv.FormatUint(uint64(n), 16) + "," + strconv.FormatUint(uint64(count), 16))
 				i += count
+				next = r.First + uint64(i)
 				continue
 			}
 			b.WriteByte(' ')
@@ -128,7 +129,6 @@ func (m SetRegionMappings) Text() string {
 			i++
 			next = r.First + uint64(i)
 		}
-		next = r.First + uint64(len(r.Paths))
 	}
 	return b.String()
 }
