@@ -164,6 +164,20 @@ func testMultipathQueues(t *testing.T, e *env) {
 			t.Fatal("the write still waits")
 		}
 	}
+	// While it is suspended the kernel prints the table without the feature.
+	for _, suspended := range []bool{true, false} {
+		if suspended {
+			if err := e.c.Suspend(ctx, mp.Dev, dm.SuspendOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, err := e.c.Resume(ctx, mp.Dev, dm.ResumeOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		tab, err := e.c.Table(ctx, mp.Dev, dm.StatusOptions{})
+		if err != nil || tab[0].Target.(dm.Multipath).QueueIfNoPath == suspended {
+			t.Errorf("suspended %t: %v, %v", suspended, tab, err)
+		}
+	}
 	done := queued(1)
 	e.send(t, mp.Dev, dm.ReinstatePath{Device: paths[0].String()})
 	ended(done, nil)

@@ -52,10 +52,13 @@ type PathGroup struct {
 // Multipath reaches the same storage over several paths, and fails over when
 // one of them fails (drivers/md/dm-mpath.c). It must be alone in its table.
 type Multipath struct {
-	QueueIfNoPath           bool // hold I/O when all paths have failed, for as long as it takes
-	PGInitRetries           uint32
+	// Hold I/O when all paths have failed, for as long as it takes. While the
+	// device is suspended with QueueBio, or with a flush, the kernel prints
+	// the table without it: read the table of a device that runs.
+	QueueIfNoPath           bool
+	PGInitRetries           uint32         // of the initialisation of a group: 1 to 50, or 0 for none
 	PGInitDelay             *time.Duration // before a retry, whole milliseconds up to a minute; nil for the kernel's 2 s
-	RetainAttachedHWHandler bool           // the kernel sets and prints it with QueueBio
+	RetainAttachedHWHandler bool           // the kernel sets it with QueueBio; version 1.15 of the target always does it and does not print it
 	QueueMode               QueueMode
 
 	// HWHandler is the name of the hardware handler that activates a group,
