@@ -128,39 +128,44 @@ func testMirror(t *testing.T, e *env) {
 	e.remove(t, m.Dev, e.name("leg0"), e.name("leg1"), e.name("leg2"))
 }
 
-// A write that a leg does not take is held until another table is there to
-// take it.
+// A write that a leg does not take is held until the device is suspended: then
+// it goes to the next table, or fails if the suspend flushes.
 func testMirrorHoldsWrites(t *testing.T, e *env) {
 	e.modules(t, "dm-mirror")
 	const size = dm.Sectors(8192)
-	legs := e.legs(t, 2, size)
-	m := e.create(t, "m", e.table(t, "0 8192 mirror core 2 512 nosync 2 %s 0 %s 0 1 handle_errors", legs[0], legs[1]), dm.CreateOptions{})
-	eventually(t, "event of the sync", func() bool { return e.info(t, m.Dev).EventNr == 1 })
-	e.failLeg(t, 1, size)
-	f := e.rw(t, m.Name)
-	done := make(chan error, 1)
-	go func() {
-		_, err := f.WriteAt(pattern(4096, 7), 4096)
-		done <- err
-	}()
-	eventually(t, "event of the write", func() bool { return e.info(t, m.Dev).EventNr == 2 })
-	eventually(t, "region out of sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, m.Dev).InSync == 15 })
-	s := typedStatus[dm.MirrorStatus](t, e, m.Dev)
-	if s.Legs[0].Health != dm.MirrorAlive || s.Legs[1].Health != dm.MirrorWriteFailed || s.Complete() {
-		t.Errorf("status %+v", s)
+	for i, flush := range []bool{false, true} {
+		legs := e.legs(t, 2, size)
+		m := e.create(t, "m", e.table(t, "0 8192 mirror core 2 512 nosync 2 %s 0 %s 0 1 handle_errors", legs[0], legs[1]), dm.CreateOptions{})
+		eventually(t, "event of the sync", func() bool { return e.info(t, m.Dev).EventNr == 1 })
+		e.failLeg(t, 1, size)
+		f := e.rw(t, m.Name)
+		done := make(chan error, 1)
+		go func() {
+			_, err := f.WriteAt(pattern(4096, 7), 4096)
+			done <- err
+		}()
+		eventually(t, "event of the write", func() bool { return e.info(t, m.Dev).EventNr == 2 })
+		eventually(t, "region out of sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, m.Dev).InSync == 15 })
+		s := typedStatus[dm.MirrorStatus](t, e, m.Dev)
+		if s.Legs[0].Health != dm.MirrorAlive || s.Legs[1].Health != dm.MirrorWriteFailed || s.Complete() {
+			t.Errorf("status %+v", s)
+		}
+		select {
+		case err := <-done:
+			t.Errorf("the write was not held: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		opts := dm.ReloadOptions{SuspendOptions: dm.SuspendOptions{NoFlush: !flush, SkipLockFS: true}}
+		if _, err := e.c.Reload(context.Background(), m.Dev, e.table(t, "0 8192 linear %s 0", legs[0]), opts); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, []error{nil, syscall.EIO}[i]) {
+			t.Errorf("flush %t: the write that was held: %v", flush, err)
+		}
+		f.Close()
+		e.holds(t, "m", pattern(4096, 7), 4096) // it was done on the good leg
+		e.remove(t, m.Dev, e.name("leg0"), e.name("leg1"))
 	}
-	select {
-	case err := <-done:
-		t.Errorf("the write was not held: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	e.reload(t, "m", e.table(t, "0 8192 linear %s 0", legs[0]))
-	if err := <-done; err != nil {
-		t.Errorf("the write that was held: %v", err)
-	}
-	f.Close()
-	e.holds(t, "m", pattern(4096, 7), 4096)
-	e.remove(t, m.Dev, e.name("leg0"), e.name("leg1"))
 }
 
 // With keep_log no write is held, and the log on disk outlives the device.

@@ -122,14 +122,15 @@ const maxMirrorLegs = 9
 //
 // An I/O error makes a leg fail: see [MirrorStatus]. A read is then served by
 // another leg that is in sync. A write that failed on a leg is done as far
-// as the caller can see; HandleErrors holds it back instead, until a new
-// table takes over, and raises an event so that somebody loads one.
+// as the caller can see. HandleErrors holds it back instead and raises an
+// event, so that somebody loads a table without the leg: a suspend with
+// NoFlush leaves the write to that table, one with a flush fails it.
 type Mirror struct {
 	Log  MirrorLog
 	Legs []MirrorLeg // 2 to 9; the first is what the others are copied from
 
-	HandleErrors bool // events for failed legs, writes held
-	KeepLog      bool // no writes held as long as the log works; only with HandleErrors
+	HandleErrors bool // events for failed legs; their writes are held
+	KeepLog      bool // no writes are held, and without the log they fail; only with HandleErrors
 }
 
 // TargetType is "mirror".
