@@ -191,14 +191,21 @@ func testSwitch(t *testing.T, e *env) {
 	for i := range want {
 		want[i] = uint32(i % 3)
 	}
+	var data [3][]byte
+	for i := range data {
+		data[i] = pattern(1<<20, byte(i+1))
+	}
 	check := func() {
 		t.Helper()
 		f := e.rw(t, sw.Name)
 		defer f.Close()
+		got := make([]byte, 1<<20)
+		if _, err := f.ReadAt(got, 0); err != nil {
+			t.Fatal(err)
+		}
 		for i, leg := range want {
-			got := make([]byte, 4096)
-			if _, err := f.ReadAt(got, int64(i)*4096); err != nil || string(got) != string(pattern(1<<20, byte(leg+1))[i*4096:(i+1)*4096]) {
-				t.Errorf("region %d is not of leg %d, %v", i, leg, err)
+			if !bytes.Equal(got[i*4096:][:4096], data[leg][i*4096:][:4096]) {
+				t.Errorf("region %d is not of leg %d", i, leg)
 				return
 			}
 		}

@@ -207,10 +207,19 @@ func (m *mirror) DiscardSectors(sector, n uint64) error {
 // copyOne copies the next region that is out of sync; ok is false when there
 // is none.
 func (m *mirror) copyOne() (ok bool) {
+	m.mu.Lock()
+	region, ok := m.log.work()
+	m.mu.Unlock()
+	m.copyRegion(region, ok)
+	return ok
+}
+
+// copyRegion copies a region, if there is one, and raises the event of the end
+// of the sync.
+func (m *mirror) copyRegion(region uint64, ok bool) {
 	m.io.Lock()
 	defer m.io.Unlock()
 	m.mu.Lock()
-	region, ok := m.log.work()
 	from := m.first
 	m.mu.Unlock()
 	if ok {
@@ -221,7 +230,6 @@ func (m *mirror) copyOne() (ok bool) {
 	m.inSync = m.inSync || event
 	m.mu.Unlock()
 	m.raise(event)
-	return ok
 }
 
 // recover copies a region from a leg to the others (recover and
@@ -282,6 +290,8 @@ func (m *mirror) recover(region uint64, from *mirrorLeg) {
 	m.mu.Lock()
 }
 
+// startCopying looks for the first region at once: what gets out of sync later
+// waits for the next resume.
 func (m *mirror) startCopying() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -289,14 +299,16 @@ func (m *mirror) startCopying() {
 		return
 	}
 	m.stop, m.done = make(chan struct{}), make(chan struct{})
+	region, ok := m.log.work()
 	go func(stop, done chan struct{}) {
 		defer close(done)
-		for more := true; more; {
+		m.copyRegion(region, ok)
+		for ok {
 			select {
 			case <-stop:
 				return
 			default:
-				more = m.copyOne()
+				ok = m.copyOne()
 			}
 		}
 	}(m.stop, m.done)
@@ -323,7 +335,8 @@ func (k *Kernel) HoldResyncs(hold bool) {
 }
 
 // Resync copies up to n regions of the mirror targets of a device, and
-// returns how many are still out of sync.
+// returns how many are still out of sync. It ends the copying in the
+// background until the next resume.
 func (k *Kernel) Resync(name string, n int) (left int, err error) {
 	k.mu.Lock()
 	d := k.byName(name)
@@ -351,6 +364,7 @@ func (k *Kernel) Resync(name string, n int) (left int, err error) {
 			continue
 		}
 		found = true
+		m.stopCopying()
 		for n > 0 && m.copyOne() {
 			n--
 		}

@@ -84,7 +84,6 @@ func (l *mirrorLog) size() uint64 {
 
 // resume is core_resume and disk_resume.
 func (l *mirrorLog) resume() (event bool) {
-	l.search = 0
 	if l.clean == nil {
 		l.clean, l.inSync = make([]bool, l.count), make([]bool, l.count)
 		for i := range l.clean {

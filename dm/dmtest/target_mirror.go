@@ -88,6 +88,8 @@ func newMirror(a *Args, minor uint32) (Instance, error) {
 		argv = argv[2:]
 	}
 	m.first = m.legs[0]
+	// The kernel's thread looks at once, when nobody hears of its event.
+	m.inSync = m.log.synced == m.log.count
 	if text := m.features(argv); text != "" {
 		return nil, a.Fail(EINVAL, text)
 	}
@@ -218,6 +220,7 @@ func (m *mirror) restart(log bool) {
 	default:
 	}
 	event := log && m.log.resume()
+	m.log.search = 0
 	m.mu.Unlock()
 	if event {
 		m.a.Event()
