@@ -255,3 +255,15 @@ func TestDoubleMultipath616(t *testing.T) {
 		}
 	}
 }
+
+// A transport that knows no nodes can't probe.
+func TestProbePathsWithoutNodes(t *testing.T) {
+	ctx := context.Background()
+	k := dmtest.New(dmtest.WithVersion(4, 50, 0))
+	c, err := dm.Open(ctx, dm.WithTransport(struct{ dm.Transport }{k.Transport()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	wantErr(t, c.ProbePaths(ctx, dm.Name("x")), errors.ErrUnsupported, "no nodes")
+}
