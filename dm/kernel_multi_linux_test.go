@@ -71,6 +71,13 @@ func TestKernelMultipathRequests(t *testing.T) {
 	if _, err := c.Reload(ctx, info.Dev, tab, dm.ReloadOptions{}); err != nil {
 		t.Error(err)
 	}
+	// A hardware handler is of SCSI.
+	want.HWHandler = []string{"alua"}
+	_, err = c.Create(ctx, "alua", dm.Table{}.Append(8192, want), dm.CreateOptions{})
+	wantErr(t, err, err, "error attaching hardware handler")
+	// The device keeps its kind.
+	_, err = c.Reload(ctx, info.Dev, dm.Table{}.Append(8192, dm.Multipath{QueueMode: dm.QueueBio}), dm.ReloadOptions{})
+	wantErr(t, err, err, "can't change device type (old=2 vs new=1)")
 }
 
 // Since version 9.2 the vdo target formats its device: it can be tried without
