@@ -78,6 +78,17 @@ var conformance = []struct {
 	{"StatsSplit", testStatsSplit},
 	{"StatsTime", testStatsTime},
 	{"StatsLossless", testStatsLossless},
+	{"Mirror", testMirror},
+	{"MirrorHoldsWrites", testMirrorHoldsWrites},
+	{"MirrorDiskLog", testMirrorDiskLog},
+	{"Multipath", testMultipath},
+	{"MultipathQueues", testMultipathQueues},
+	{"ProbePaths", testProbePaths},
+	{"MultiTables", testMultiTables},
+	{"RecordedMulti", testRecordedMulti},
+	{"Switch", testSwitch},
+	{"Unstriped", testUnstriped},
+	{"LogWrites", testLogWrites},
 }
 
 func runConformance(t *testing.T, d *driver) {

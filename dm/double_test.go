@@ -15,6 +15,8 @@ import (
 var (
 	_ dm.Transport = (*dmtest.Transport)(nil)
 	_ dm.System    = (*dmtest.Transport)(nil)
+
+	_ dm.PathProber = (*dmtest.Transport)(nil)
 )
 
 // doubleDriver is the conformance suite's view of the double.

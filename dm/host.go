@@ -32,7 +32,7 @@ type host struct {
 }
 
 func realHost(h *host, cfg *config) {
-	h.system, h.live, h.noUdev = &machine{}, true, cfg.noUdev
+	h.system, h.live, h.noUdev = &machine{dev: cfg.dev}, true, cfg.noUdev
 	h.root, h.nodes = cfg.root, devnode.Dir{Root: cfg.dev}
 	h.run = &runList{dir: cfg.runDir}
 }
@@ -55,6 +55,7 @@ func (h *host) ownNodes() bool { return h.live && !h.noUdev && !udev.Running(h.r
 
 // machine is the System of the running kernel.
 type machine struct {
+	dev   string // of the nodes: /dev
 	sysfs blockdev.SysFS
 	pool  kmsg.Pool
 }

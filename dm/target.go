@@ -106,6 +106,15 @@ var builtin = map[string]builtinTarget{
 	"snapshot-origin": {parse: parseSnapshotOrigin},
 	"snapshot":        {parseSnapshot, statusParser(ParseSnapshotStatus)},
 	"snapshot-merge":  {parseSnapshotMerge, statusParser(ParseSnapshotStatus)},
+	"mirror":          {parseMirror, statusParser(ParseMirrorStatus)},
+	"multipath":       {parseMultipath, statusParser(ParseMultipathStatus)},
+	"switch":          {parse: parseSwitch},
+	"unstriped":       {parse: parseUnstriped},
+	"log-writes":      {parseLogWrites, statusParser(ParseLogWritesStatus)},
+	"zoned":           {parseZoned, statusParser(ParseZonedStatus)},
+	"ebs":             {parse: parseEBS},
+	"dust":            {parseDust, statusParser(ParseDustStatus)},
+	"vdo":             {parseVDO, statusParser(ParseVDOStatus)},
 }
 
 func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {

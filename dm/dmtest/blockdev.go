@@ -9,13 +9,14 @@ import (
 )
 
 // blockDev is struct block_device: a disk or a device-mapper device. sectors,
-// blockSize, diskName, open and close are called with Kernel.mu held; the
-// I/O is not.
+// blockSize, takesRequests, diskName, open and close are called with Kernel.mu
+// held; the I/O is not.
 type blockDev interface {
 	dev() uint64
 	diskName() string // "ram0", as %pg prints it
 	sectors() uint64
 	blockSize() int
+	takesRequests() bool // its driver is of blk-mq
 	open() syscall.Errno // by a device-mapper table
 	close()
 	readSectors(p []byte, sector uint64) error
@@ -25,6 +26,8 @@ type blockDev interface {
 
 func (d *device) sectors() uint64 { return d.size }
 func (d *device) blockSize() int  { return 512 }
+
+func (d *device) takesRequests() bool { return d.requests }
 
 // lookupDev is dm_get_dev_t: the number behind a path or "major:minor".
 // Called with mu held.

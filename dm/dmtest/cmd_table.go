@@ -63,6 +63,10 @@ func (d *device) acceptType(next *table) error {
 		return EINVAL
 	}
 	if d.typed {
+		if old, kind := kindOf(d.requests), kindOf(next.requests); old != kind && !next.wildcard() {
+			k.logLocked(sprintf("device-mapper: ioctl: can't change device type (old=%d vs new=%d) after initial table load.", old, kind))
+			return EINVAL
+		}
 		return nil
 	}
 	// Only the first table is checked against the sizes of its devices at
@@ -73,7 +77,7 @@ func (d *device) acceptType(next *table) error {
 		k.logLocked("device-mapper: ioctl: unable to set up device queue for new table.")
 		return err
 	}
-	d.typed = true
+	d.typed, d.requests = true, next.requests
 	if !d.registered {
 		d.register()
 	}
@@ -148,7 +152,7 @@ func (t *table) populate(p *param) error {
 		}
 		step = int64(ne.Uint32(rec[20:]))
 	}
-	return nil
+	return t.determineType()
 }
 
 func (t *Transport) tableClear(d *device, p *param) error {

@@ -26,11 +26,13 @@ type device struct {
 	live, next *table
 	suspended  bool
 	blocked    bool // I/O is queued: from within a suspend to the end of a resume
+	noFlush    bool // so long in one that does not wait for all I/O
 	readOnly   bool
 	deferred   bool // goes with its last close
 	deleting   bool
 	registered bool // the disk exists: uevents are sent and it can be opened
 	typed      bool // a table was loaded: size checks move to the swap
+	requests   bool // the type of that table was request-based
 	immutable  string
 
 	openCount int
@@ -147,12 +149,13 @@ func (d *device) suspend(flags dmwire.Flags, stop <-chan struct{}) error {
 		return nil
 	}
 	live := d.live
+	d.noFlush = flags&dmwire.NoFlush != 0
 	if live != nil {
 		d.unlocked(live.presuspend)
 	}
 	d.blocked = true
 	if !k.waitUntil(stop, func() bool { return d.inflight == 0 }) {
-		d.blocked = false
+		d.blocked, d.noFlush = false, false
 		if live != nil {
 			d.unlocked(live.presuspendUndo)
 		}
@@ -184,7 +187,7 @@ func (d *device) resume() error {
 	if err != nil {
 		return err
 	}
-	d.suspended, d.blocked = false, false
+	d.suspended, d.blocked, d.noFlush = false, false, false
 	d.k.broadcast()
 	return nil
 }

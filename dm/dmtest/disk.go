@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -23,6 +24,8 @@ type Disk struct {
 	block   int
 	content map[uint64]*[chunkSize]byte
 	fail    func(write bool, sector, count uint64) error
+
+	requests atomic.Bool
 
 	claimed bool // guarded by k.mu, as is opened
 	opened  int
@@ -98,6 +101,11 @@ func (d *Disk) SetBlockSize(bytes int) {
 	defer d.mu.Unlock()
 	d.block = bytes
 }
+
+// SetRequestBased says whether the driver of the disk takes whole requests, as
+// those of SCSI, NVMe and virtio do. A ramdisk's does not, and neither does a
+// new Disk: a multipath target in its default queue mode refuses it.
+func (d *Disk) SetRequestBased(on bool) { d.requests.Store(on) }
 
 // Resize changes the number of sectors.
 func (d *Disk) Resize(sectors uint64) {
@@ -189,6 +197,8 @@ func isZero(p []byte) bool {
 	}
 	return true
 }
+
+func (d *Disk) takesRequests() bool { return d.requests.Load() }
 
 func (d *Disk) dev() uint64      { return d.number }
 func (d *Disk) diskName() string { return path.Base(d.path) }

@@ -18,7 +18,8 @@
 // those of the driver too. Recordings of Linux 6.1 are replayed against it in
 // its tests, and the conformance suite of package dm runs against it and
 // against real kernels. [WithVersion] makes it older or newer: 4.43.0 is
-// Linux 5.10, 4.47.0 is 6.1, 4.48.0 is 6.12.
+// Linux 5.10, 4.47.0 is 6.1, 4.48.0 is 6.12, 4.50.0 is
+// 6.16 and later.
 //
 // Tables carry I/O: [Kernel.OpenDevice] reads and writes through the live
 // table down to the disks, waits while a device is suspended and counts as
@@ -43,6 +44,12 @@
 // a reload hands the exceptions over, and a merge runs by itself or, with
 // [Kernel.HoldMerges], as far as [Kernel.Merge] lets it.
 //
+// There are mirror, multipath, switch, unstriped, log-writes, ebs and dust
+// too, and zoned for its refusals. A mirror copies its regions by itself or,
+// with [Kernel.HoldResyncs], as far as [Kernel.Resync] lets it, and keeps the
+// kernel's log on disk. Multipath fails over and queues; in its default queue
+// mode it wants disks of [Disk.SetRequestBased].
+//
 // # What it does not do
 //
 // There are no filesystems to freeze and no flushes, and discards are plain
@@ -50,4 +57,9 @@
 // removal happens within the last close, where the kernel leaves it to a work
 // queue. A call that the kernel makes wait for a signal is interrupted by the
 // Close of its Transport.
+// There are no filesystems to freeze and no flushes, discards are plain
+// zeroing, and statistics know sizes but no times. Zoned disks and hardware
+// handlers do not exist. A deferred removal happens within the last
+// close, where the kernel leaves it to a work queue. A call that the kernel
+// makes wait for a signal is interrupted by the Close of its Transport.
 package dmtest

@@ -16,6 +16,7 @@ const (
 	EIO       = syscall.Errno(5)
 	ENXIO     = syscall.Errno(6)
 	EBADF     = syscall.Errno(9)
+	EAGAIN    = syscall.Errno(11)
 	ENOMEM    = syscall.Errno(12)
 	EACCES    = syscall.Errno(13)
 	EFAULT    = syscall.Errno(14)
@@ -29,6 +30,7 @@ const (
 	EROFS     = syscall.Errno(30)
 	ENODATA   = syscall.Errno(61)
 	EOVERFLOW = syscall.Errno(75)
+	ENOTCONN  = syscall.Errno(107)
 )
 
 var errnoNames = map[syscall.Errno]string{

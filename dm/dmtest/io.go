@@ -21,7 +21,7 @@ const (
 // enter waits while I/O is queued and holds the live table. Called with mu
 // held.
 func (d *device) enter(stop <-chan struct{}) (*table, error) {
-	if !d.k.waitUntil(stop, func() bool { return !d.blocked }) {
+	if !d.k.waitUntil(stop, func() bool { return !d.blocked && !d.noFlush }) {
 		return nil, fs.ErrClosed
 	}
 	if d.live == nil {
@@ -45,9 +45,21 @@ type Splitter interface {
 	MaxIO() (sectors uint64) // counted from the start of the segment
 }
 
-// submit sends an I/O through the live table, split at its targets. Called
-// without mu.
+// errRequeue is DM_MAPIO_REQUEUE: an I/O that a target gives back during a
+// suspend without flush. It starts anew when the device runs.
+var errRequeue = errors.New("requeued")
+
+// submit sends an I/O through the live table. Called without mu.
 func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
+	for {
+		if err := d.submitOnce(dir, p, sector, count, stop); err != errRequeue {
+			return err
+		}
+	}
+}
+
+// submitOnce splits an I/O at the targets.
+func (d *device) submitOnce(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
 	k := d.k
 	k.mu.Lock()
 	t, err := d.enter(stop)

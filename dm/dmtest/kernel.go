@@ -39,6 +39,7 @@ type Kernel struct {
 	targets     []*registeredTarget // in the order of registration
 	origins     map[uint64]*originGroup
 	holdMerges  bool
+	holdResyncs bool
 
 	log     []string
 	logBase int // lines dropped from the head of log

@@ -51,6 +51,7 @@ func newPlayer(t *testing.T, dir string) *player {
 	for _, name := range []string{"delay", "flakey", "snapshot"} {
 		must(t, tr, dmwire.CmdTargetVersion, dmwire.Header{Name: name}, nil)
 	}
+	k.RemoveTarget("mirror") // it was loaded behind the others there
 	k.AddTarget(stub("mirror", 1, 14))
 	k.AddTarget(stub("crypt", 1, 24))
 	return &player{t: t, k: k, tr: tr, dir: filepath.Join("../testdata", dir), played: map[string]bool{}}

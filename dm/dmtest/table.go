@@ -25,7 +25,37 @@ type table struct {
 	devs      []*Dev // the most recently opened first
 	refs      int    // calls and I/O in it; guarded by Kernel.mu
 	singleton bool
+	requests  bool // request-based
 	immutable string
+}
+
+// kindOf is enum dm_queue_mode.
+func kindOf(requests bool) int {
+	if requests {
+		return 2
+	}
+	return 1
+}
+
+// determineType is the part of dm_table_complete that finds out whether the
+// table takes whole requests. Called without mu.
+func (t *table) determineType() error {
+	for _, ti := range t.targets {
+		x, ok := ti.inst.(interface{ requestBased() bool })
+		if !ok || !x.requestBased() {
+			continue
+		}
+		t.requests = true
+		t.d.k.mu.Lock()
+		refused := slices.ContainsFunc(t.devs, func(dev *Dev) bool { return !dev.bdev.takesRequests() })
+		t.d.k.mu.Unlock()
+		if refused {
+			t.d.k.Log(logTable, "table load rejected: including non-request-stackable devices")
+			t.d.k.Log(logTable, "unable to determine table type")
+			return EINVAL
+		}
+	}
+	return nil
 }
 
 // target is struct dm_target.

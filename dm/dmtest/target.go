@@ -140,6 +140,15 @@ func (a *Args) Suspended() bool {
 	return a.t.d.suspended
 }
 
+// noFlush is dm_noflush_suspending: what can't be done now goes back to the
+// core, see errRequeue.
+func (a *Args) noFlush() bool {
+	k := a.Kernel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return a.t.d.noFlush
+}
+
 // Fail makes the error of a constructor.
 func (a *Args) Fail(errno syscall.Errno, text string) error { return &CtorError{errno, text} }
 

@@ -17,5 +17,13 @@ func Targets(major, minor uint32) []Target {
 		zeroTarget(newer),
 		delayTarget(newer),
 		flakeyTarget(newer),
+		mirrorTarget(minor),
+		multipathTarget(minor),
+		switchTarget(),
+		unstripedTarget(),
+		logWritesTarget(),
+		zonedTarget(),
+		ebsTarget(),
+		dustTarget(),
 	}
 }
