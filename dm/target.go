@@ -106,6 +106,8 @@ var builtin = map[string]builtinTarget{
 	"snapshot-origin": {parse: parseSnapshotOrigin},
 	"snapshot":        {parseSnapshot, statusParser(ParseSnapshotStatus)},
 	"snapshot-merge":  {parseSnapshotMerge, statusParser(ParseSnapshotStatus)},
+	"thin-pool":       {parseThinPool, statusParser(ParseThinPoolStatus)},
+	"thin":            {parseThin, statusParser(ParseThinStatus)},
 }
 
 func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {
