@@ -3,6 +3,7 @@
 package dmtest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ type blockDev interface {
 	diskName() string // "ram0", as %pg prints it
 	sectors() uint64
 	blockSize() int
+	discards() bool      // whether it takes discards
 	open() syscall.Errno // by a device-mapper table
 	close()
 	readSectors(p []byte, sector uint64) error
@@ -25,6 +27,19 @@ type blockDev interface {
 
 func (d *device) sectors() uint64 { return d.size }
 func (d *device) blockSize() int  { return 512 }
+
+// discards goes by the devices below; a target may fail discards all the same.
+func (d *device) discards() bool {
+	if d.live == nil {
+		return false
+	}
+	for _, ti := range d.live.targets {
+		if _, ok := ti.inst.(Discarder); !ok {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(d.live.devs, func(x *Dev) bool { return x.bdev != blockDev(d) && !x.bdev.discards() })
+}
 
 // lookupDev is dm_get_dev_t: the number behind a path or "major:minor".
 // Called with mu held.

@@ -25,6 +25,7 @@ type device struct {
 
 	live, next *table
 	suspended  bool
+	noflush    bool // a suspend is under way that does not wait for I/O that targets hold
 	blocked    bool // I/O is queued: from within a suspend to the end of a resume
 	readOnly   bool
 	deferred   bool // goes with its last close
@@ -146,6 +147,8 @@ func (d *device) suspend(flags dmwire.Flags, stop <-chan struct{}) error {
 		return nil
 	}
 	live := d.live
+	d.noflush = flags&dmwire.NoFlush != 0
+	defer func() { d.noflush = false }()
 	if live != nil {
 		d.unlocked(live.presuspend)
 	}

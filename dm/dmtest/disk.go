@@ -23,6 +23,7 @@ type Disk struct {
 	block   int
 	content map[uint64]*[chunkSize]byte
 	fail    func(write bool, sector, count uint64) error
+	keeps   bool // takes no discards
 
 	claimed bool // guarded by k.mu, as is opened
 	opened  int
@@ -97,6 +98,14 @@ func (d *Disk) SetBlockSize(bytes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.block = bytes
+}
+
+// SetDiscards says whether the disk takes discards, as a new one does. One
+// that does not fails them with errors.ErrUnsupported.
+func (d *Disk) SetDiscards(takes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.keeps = !takes
 }
 
 // Resize changes the number of sectors.
@@ -205,6 +214,12 @@ func (d *Disk) blockSize() int {
 	return d.block
 }
 
+func (d *Disk) discards() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.keeps
+}
+
 func (d *Disk) open() syscall.Errno {
 	if d.claimed {
 		return EBUSY
@@ -246,6 +261,9 @@ func (d *Disk) writeSectors(p []byte, sector uint64) error {
 }
 
 func (d *Disk) discardSectors(sector, count uint64) error {
+	if !d.discards() {
+		return errNotSupported
+	}
 	if err := d.check(true, sector, count); err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ const (
 	EROFS     = syscall.Errno(30)
 	ENODATA   = syscall.Errno(61)
 	EOVERFLOW = syscall.Errno(75)
+	EILSEQ    = syscall.Errno(84)
+
+	EOPNOTSUPP = syscall.Errno(95)
 )
 
 var errnoNames = map[syscall.Errno]string{
@@ -36,7 +39,7 @@ var errnoNames = map[syscall.Errno]string{
 	ENOMEM: "ENOMEM", EACCES: "EACCES", EFAULT: "EFAULT", ENOTBLK: "ENOTBLK",
 	EBUSY: "EBUSY", EEXIST: "EEXIST", ENODEV: "ENODEV", EINVAL: "EINVAL",
 	ENOTTY: "ENOTTY", ENOSPC: "ENOSPC", EROFS: "EROFS", ENODATA: "ENODATA",
-	EOVERFLOW: "EOVERFLOW",
+	EOVERFLOW: "EOVERFLOW", EILSEQ: "EILSEQ", EOPNOTSUPP: "EOPNOTSUPP",
 }
 
 // errnoText is what %pe of the kernel's printk makes of a negative errno.

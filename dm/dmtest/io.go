@@ -38,9 +38,18 @@ func (d *device) leave(t *table) {
 	d.k.broadcast()
 }
 
-// submit sends an I/O through the live table, split at its targets. Called
-// without mu.
+// submit sends an I/O through the live table, and again as long as a target
+// gives it back. Called without mu.
 func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
+	for {
+		if err := d.submitOnce(dir, p, sector, count, stop); err != errRequeue {
+			return err
+		}
+	}
+}
+
+// submitOnce splits an I/O at the targets of the live table.
+func (d *device) submitOnce(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
 	k := d.k
 	k.mu.Lock()
 	t, err := d.enter(stop)

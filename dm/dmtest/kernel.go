@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/linuxblock/linuxblock/internal/dmwire"
 )
@@ -36,6 +37,7 @@ type Kernel struct {
 	targets     []*registeredTarget // in the order of registration
 	origins     map[uint64]*originGroup
 	holdMerges  bool
+	thin        thinPools // has its own lock
 
 	log     []string
 	logBase int // lines dropped from the head of log
@@ -83,6 +85,7 @@ func New(opts ...Option) *Kernel {
 		disks:   map[uint64]*Disk{},
 		paths:   map[string]*Disk{},
 		origins: map[uint64]*originGroup{},
+		thin:    thinPools{timeout: 60 * time.Second},
 	}
 	for _, o := range opts {
 		o(k)

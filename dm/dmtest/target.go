@@ -65,6 +65,10 @@ type Area struct {
 	Start, Length uint64
 }
 
+// LimitsHinter is told when the limits of the table are worked out: at the
+// first load of a device, and at every swap of a table (io_hints).
+type LimitsHinter interface{ IOHints() }
+
 // Mapper does I/O. Sectors count from the start of the target; p is a
 // multiple of 512 bytes and lies within the target.
 type Mapper interface {
@@ -138,6 +142,15 @@ func (a *Args) Suspended() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return a.t.d.suspended
+}
+
+// Noflush reports whether the device is being suspended without a flush: then
+// Presuspend gives back the I/O that the target holds (dm_noflush_suspending).
+func (a *Args) Noflush() bool {
+	k := a.Kernel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return a.t.d.noflush
 }
 
 // Fail makes the error of a constructor.

@@ -17,5 +17,7 @@ func Targets(major, minor uint32) []Target {
 		zeroTarget(newer),
 		delayTarget(newer),
 		flakeyTarget(newer),
+		thinTarget(newer),
+		thinPoolTarget(newer),
 	}
 }
