@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/linuxblock/linuxblock/dm"
 )
@@ -25,6 +26,10 @@ type driver struct {
 	hold func(t *testing.T, name dm.Name) (release func())
 	// rw opens a device for I/O without a cache.
 	rw func(t *testing.T, name dm.Name) rwDevice
+	// discard drops a range of bytes of a device.
+	discard func(t *testing.T, name dm.Name, off, n int64) error
+	// noSpaceTimeout says for how long full thin pools queue writes.
+	noSpaceTimeout func(t *testing.T, d time.Duration)
 }
 
 type rwDevice interface {
@@ -61,7 +66,11 @@ var conformance = []struct {
 	{"ThinExternalOrigin", testThinExternalOrigin},
 	{"ThinQueue", testThinQueue},
 	{"ThinNoSpace", testThinNoSpace},
+	{"ThinTimeout", testThinTimeout},
+	{"ThinNoFlush", testThinNoFlush},
+	{"ThinDiscard", testThinDiscard},
 	{"ThinMetadata", testThinMetadata},
+	{"ThinMetadataFull", testThinMetadataFull},
 	{"ThinTables", testThinTables},
 	{"Messages", testMessages},
 	{"Events", testEvents},

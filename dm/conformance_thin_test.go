@@ -357,15 +357,16 @@ func testThinQueue(t *testing.T, e *env) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	// A pool does not shrink.
+	// A pool does not shrink. The kernel finds out when the table is live, and
+	// leaves the device suspended on it.
 	_, err = e.c.Reload(ctx, p.dev.Dev, p.table(4), dm.ReloadOptions{})
-	if err == nil {
-		t.Error("the pool has shrunk")
+	if err == nil || !strings.Contains(err.Error(), "pool target (4 blocks) too small: expected 8") {
+		t.Errorf("the pool has shrunk: %v", err)
 	}
-	t.Logf("shrink: %v; then %+v, %s", err, e.info(t, p.dev.Dev), e.liveTable(t, p.dev.Dev))
 	if e.info(t, p.dev.Dev).Suspended {
 		p.grow(t, 8)
 	}
+	e.want(t, v, blockOf(5), 4*thinBlock)
 	e.remove(t, v.Dev)
 	p.down(t)
 }
@@ -441,17 +442,23 @@ func testThinMetadata(t *testing.T, e *env) {
 		if _, err := e.c.Reload(ctx, p.meta.Dev, e.table(t, "%s", tt.bad), dm.ReloadOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := e.c.Send(ctx, p.dev.Dev, dm.CreateThin{ID: 2})
-		t.Logf("%s: message: %v", tt.name, err)
-		s := p.status(t)
-		t.Logf("%s: %v, volume %v, table %q", tt.name, s, typedStatus[dm.ThinStatus](t, e, v.Dev), e.liveTable(t, v.Dev))
+		// The commit behind a message fails without a word to the caller.
+		if _, err := e.c.Send(ctx, p.dev.Dev, dm.CreateThin{ID: 2}); err != nil {
+			t.Errorf("%s: message: %v", tt.name, err)
+		}
+		s, vol := p.status(t), typedStatus[dm.ThinStatus](t, e, v.Dev)
+		if failed := tt.mode == dm.ThinPoolFail; (vol.State == dm.ThinFail) != failed {
+			t.Errorf("%s: volume %v", tt.name, vol)
+		} else if table := e.liveTable(t, v.Dev); strings.HasSuffix(table, "thin Fail") != failed {
+			t.Errorf("%s: table %q", tt.name, table) // a failed one has lost its arguments
+		}
 		if s.Mode != tt.mode || s.NeedsCheck != (tt.mode == dm.ThinPoolReadOnly) {
 			t.Errorf("%s: %v", tt.name, s)
 		}
 		if nr := e.info(t, p.dev.Dev).EventNr; nr != before+1 {
 			t.Errorf("%s: event %d after %d", tt.name, nr, before)
 		}
-		err = e.write(t, v, blockOf(2), thinBlock)
+		err := e.write(t, v, blockOf(2), thinBlock)
 		if !errors.Is(err, syscall.Errno(5)) {
 			t.Errorf("%s: a write that needs a block: %v", tt.name, err)
 		}
@@ -462,13 +469,16 @@ func testThinMetadata(t *testing.T, e *env) {
 			t.Fatal(err)
 		}
 		_, err = e.c.Reload(ctx, p.dev.Dev, p.table(8), dm.ReloadOptions{})
-		t.Logf("%s: reload: %v %v", tt.name, err, p.status(t))
-		if s := p.status(t); s.Mode != tt.mode {
-			t.Errorf("%s: a reload made it %v", tt.name, s)
+		if s := p.status(t); s.Mode != tt.mode || (err != nil) != (tt.mode == dm.ThinPoolFail) {
+			t.Errorf("%s: a reload made it %v, %v", tt.name, s, err)
 		}
 		e.remove(t, v.Dev, p.dev.Dev)
 		p.dev = e.create(t, "pool", p.table(8), dm.CreateOptions{})
-		t.Logf("%s: made again: %v", tt.name, p.status(t))
+		// needs_check is in the metadata; the failed pool's are as they were.
+		again := p.status(t)
+		if again.UsedData != 1 || again.NeedsCheck != (tt.mode == dm.ThinPoolReadOnly) || (again.Mode == dm.ThinPoolReadWrite) == again.NeedsCheck {
+			t.Errorf("%s: made again: %v", tt.name, again)
+		}
 		p.down(t)
 	}
 }
@@ -558,9 +568,170 @@ func testThinTables(t *testing.T, e *env) {
 	}
 	e.remove(t, junk.Dev)
 	_, err := e.c.Create(ctx, e.name("bad"), e.table(t, "0 8192 thin-pool %s %s 128 0", d[1], d[0]), dm.CreateOptions{})
-	t.Logf("junk: %v", err)
 	if err == nil || !strings.Contains(err.Error(), "Error creating metadata object") {
 		t.Errorf("junk: %v", err)
 	}
 	e.wipe(t, d[1], 8)
+}
+
+// What a full pool has queued fails after a while.
+func testThinTimeout(t *testing.T, e *env) {
+	e.modules(t, "dm-thin-pool")
+	e.noSpaceTimeout(t, time.Second)
+	p := newThinPool(t, e, 1, dm.ThinPool{})
+	p.send(t, dm.CreateThin{ID: 1})
+	v := p.volume(t, "v", 1, 16)
+	e.put(t, v, blockOf(1), 0)
+	before := e.info(t, p.dev.Dev).EventNr
+	if err := e.write(t, v, blockOf(2), thinBlock); !errors.Is(err, syscall.Errno(28)) {
+		t.Errorf("a queued write: %v", err)
+	}
+	if s := p.status(t); s.Mode != dm.ThinPoolOutOfDataSpace || !s.ErrorIfNoSpace {
+		t.Errorf("%v", s)
+	}
+	// Low water, full, and no longer waiting.
+	if nr := e.info(t, p.dev.Dev).EventNr; nr != before+3 {
+		t.Errorf("event %d after %d", nr, before)
+	}
+	// To load the same table again makes it wait again.
+	if _, err := e.c.Reload(context.Background(), p.dev.Dev, p.table(1), dm.ReloadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.status(t); s.Mode != dm.ThinPoolReadWrite || s.ErrorIfNoSpace {
+		t.Errorf("loaded again: %v", s)
+	}
+	e.remove(t, v.Dev)
+	p.down(t)
+}
+
+// A suspend waits for what a full pool has queued, unless it is one without a
+// flush: then the writes go through the next table.
+func testThinNoFlush(t *testing.T, e *env) {
+	ctx := context.Background()
+	p := newThinPool(t, e, 1, dm.ThinPool{})
+	p.send(t, dm.CreateThin{ID: 1})
+	v := p.volume(t, "v", 1, 16)
+	e.put(t, v, blockOf(1), 0)
+	before := e.info(t, p.dev.Dev).EventNr
+	f := e.rw(t, v.Name)
+	defer f.Close()
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := f.WriteAt(blockOf(2), thinBlock)
+		wrote <- err
+	}()
+	rescued := false
+	defer func() {
+		if !rescued {
+			p.rescue(t)
+			<-wrote
+		}
+	}()
+	short, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for nr := before; nr < before+2; { // low water, full
+		info, _, err := e.c.WaitEvent(short, p.dev.Dev, nr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nr = info.EventNr
+	}
+	table := dm.Table{}.Append(16*128, dm.ErrorTarget{})
+	if _, err := e.c.Reload(ctx, v.Dev, table, dm.ReloadOptions{SuspendOptions: dm.SuspendOptions{NoFlush: true, SkipLockFS: true}}); err != nil {
+		t.Fatal(err)
+	}
+	rescued = true
+	if err := <-wrote; !errors.Is(err, syscall.Errno(5)) {
+		t.Errorf("the write went elsewhere: %v", err)
+	}
+	f.Close()
+	e.remove(t, v.Dev)
+	p.down(t)
+}
+
+func testThinDiscard(t *testing.T, e *env) {
+	for _, ignore := range []bool{false, true} {
+		p := newThinPool(t, e, 8, dm.ThinPool{NoDiscardPassdown: true, IgnoreDiscard: ignore, SkipBlockZeroing: true})
+		p.send(t, dm.CreateThin{ID: 1})
+		v := p.volume(t, "v", 1, 16)
+		e.put(t, v, append(append(blockOf(1), blockOf(2)...), blockOf(3)...), 0)
+		p.send(t, dm.CreateSnap{ID: 2, Origin: 1})
+		s := p.status(t)
+		if want := map[bool]dm.ThinPoolDiscard{false: dm.ThinPoolKeepsDiscards, true: dm.ThinPoolIgnoresDiscards}[ignore]; s.Discard != want || s.UsedData != 3 {
+			t.Errorf("%v", s)
+		}
+		// Only whole blocks go: the second.
+		err := e.discard(t, v.Name, 4096, 2*thinBlock)
+		if ignore {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("ignored: %v", err)
+			}
+			e.remove(t, v.Dev)
+			p.down(t)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := typedStatus[dm.ThinStatus](t, e, v.Dev); s != (dm.ThinStatus{Mapped: 2 * 128, Highest: 3*128 - 1}) {
+			t.Errorf("%v", s)
+		}
+		if s := p.status(t); s.UsedData != 3 {
+			t.Errorf("the snapshot has it still: %v", s)
+		}
+		e.want(t, v, append(append(blockOf(1), make([]byte, thinBlock)...), blockOf(3)...), 0)
+		p.send(t, dm.DeleteThin{ID: 2})
+		if s := p.status(t); s.UsedData != 2 {
+			t.Errorf("the snapshot is gone: %v", s)
+		}
+		e.remove(t, v.Dev)
+		p.down(t)
+	}
+}
+
+// Metadata that fill up: a large device keeps a tenth back and becomes
+// read-only until it has grown; a tiny one fails and needs a check.
+func testThinMetadataFull(t *testing.T, e *env) {
+	ctx := context.Background()
+	meta := func(sectors int) dm.Table { return e.table(t, "0 %d linear %s 0", sectors, e.disks[1]) }
+	e.modules(t, "dm-thin-pool")
+	for _, tt := range []struct {
+		sectors, volumes int
+		needsCheck       bool
+	}{{1024, 107, false}, {256, 19, true}} {
+		e.wipe(t, e.disks[1], 8)
+		p := makeThinPool(t, e, meta(tt.sectors), 8, dm.ThinPool{})
+		var refused error
+		made := 0
+		for refused == nil && made < 200 {
+			if _, refused = e.c.Send(ctx, p.dev.Dev, dm.CreateThin{ID: uint32(made)}); refused == nil {
+				made++
+			}
+		}
+		s := p.status(t)
+		if s.Mode != dm.ThinPoolReadOnly || s.NeedsCheck != tt.needsCheck {
+			t.Errorf("full: %v", s)
+		}
+		// The last one of the tiny device was taken, and then could not be
+		// written: a message does not report that.
+		want := tt.volumes
+		if tt.needsCheck {
+			want++
+		}
+		var de *dm.Error
+		if made != want || !errors.As(refused, &de) || de.Code != 95 {
+			t.Errorf("%d volumes, want %d, then %v", made, want, refused)
+		}
+		if _, err := e.c.Reload(ctx, p.meta.Dev, meta(4096), dm.ReloadOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.c.Reload(ctx, p.dev.Dev, p.table(8), dm.ReloadOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d volumes: %v, grown %v", made, s, p.status(t))
+		if s := p.status(t); (s.Mode == dm.ThinPoolReadWrite) == tt.needsCheck || (s.TotalMetadata == 512) == tt.needsCheck {
+			t.Errorf("grown: %v", s)
+		}
+		p.down(t)
+	}
 }

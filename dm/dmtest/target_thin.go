@@ -163,8 +163,9 @@ func (t *thin) Status(bool) string {
 		return "Error"
 	}
 	highest, ok := v.highest()
+	mapped := (v.mapped + v.lost) * p.blockSize
 	if !ok {
-		return fmt.Sprintf("%d -", v.mapped*p.blockSize)
+		return fmt.Sprintf("%d -", mapped)
 	}
-	return fmt.Sprintf("%d %d", v.mapped*p.blockSize, (highest+1)*p.blockSize-1)
+	return fmt.Sprintf("%d %d", mapped, (highest+1)*p.blockSize-1)
 }

@@ -149,11 +149,15 @@ func newThinPool(a *Args) (Instance, error) {
 	}
 	p := pt.pool
 	p.mu.Lock()
-	discard := p.pf.discard
+	discard, failed := p.pf.discard, p.pf.mode == poolFail
 	p.mu.Unlock()
-	if !made && pf.discard != discard {
+	switch {
+	case !made && pf.discard != discard:
 		p.put()
 		return nil, a.Fail(EINVAL, "Discard support cannot be disabled once enabled")
+	case failed:
+		p.put()
+		return nil, a.Fail(EINVAL, "Error registering metadata threshold")
 	}
 	return pt, nil
 }
@@ -249,8 +253,11 @@ func (p *thinPool) put() {
 	p.stopTimer()
 	// dm_pool_metadata_close commits; a superblock that only became
 	// needs_check is written out with the buffers.
-	if p.pf.mode < poolOutOfMetadataSpace || p.meta.needsCheck && p.pf.mode < poolFail {
-		p.meta.write()
+	switch {
+	case p.pf.mode < poolOutOfMetadataSpace:
+		p.meta.write(p.k)
+	case p.pf.mode < poolFail && p.meta.needsCheck && p.meta.changed:
+		p.meta.store()
 	}
 }
 
@@ -348,6 +355,11 @@ func (pt *poolTarget) resizeData() (grew bool, err error) {
 		k.Log(logThin, "%s: growing the data device from %d to %d blocks", p.md, have, want)
 	}
 	p.meta.data, p.meta.changed = want, true
+	if p.meta.blocks < p.meta.inUse()+1 {
+		k.Log("space map metadata", "unable to allocate new metadata block")
+		p.metadataFailed("dm_pool_resize_data_dev", ENOSPC)
+		return false, ENOSPC
+	}
 	return true, nil
 }
 

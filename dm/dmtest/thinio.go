@@ -231,7 +231,7 @@ func (t *thin) unmap(begin, end uint64) error {
 	var unused []uint64
 	passdown := p.pf.passdown
 	for i, page := range v.tree.pages {
-		if (i+1)*pageSpan <= begin || i*pageSpan >= end {
+		if (i+1)*leafMappings <= begin || i*leafMappings >= end {
 			continue
 		}
 		for b := range page.at {

@@ -33,10 +33,14 @@ type thinVol struct {
 	txid    uint64 // of the pool when it was made
 	created uint32
 	snapped uint32 // time of the last snapshot: older mappings count as shared
+
+	// lost is what was mapped in a transaction that was taken back: the status
+	// of a volume in use still counts it.
+	lost uint64
 }
 
 // thinTree is the mapping tree of a volume, or of several until one of them
-// changes. pages are by number of the first block divided by pageSpan.
+// changes. pages are by number of the block divided by leafMappings.
 type thinTree struct {
 	refs  int
 	pages map[uint64]*thinPage
@@ -60,12 +64,9 @@ type heldMeta struct {
 	diverged bool // the roots have changed since
 }
 
-// A leaf of the kernel holds 252 mappings; one that was split holds half of
-// them.
-const (
-	leafMappings = 252
-	pageSpan     = leafMappings / 2
-)
+// leafMappings is how many mappings a leaf of the kernel's tree holds. It
+// keeps leaves nearly full when blocks are written in order.
+const leafMappings = 252
 
 func newThinMeta(dev blockDev, blockSize, blocks uint64) *thinMeta {
 	return &thinMeta{
@@ -126,7 +127,7 @@ func (m *thinMeta) remove(id uint32) error {
 // find is dm_thin_find_block. Whether a block is shared goes by time alone:
 // it counts as such until its volume has its own copy, be the others gone.
 func (v *thinVol) find(block uint64) (at thinMapping, shared, ok bool) {
-	if page := v.tree.pages[block/pageSpan]; page != nil {
+	if page := v.tree.pages[block/leafMappings]; page != nil {
 		at, ok = page.at[block]
 	}
 	return at, ok && v.snapped > at.time, ok
@@ -150,7 +151,7 @@ func (m *thinMeta) unmap(v *thinVol, block uint64) (data uint64, last bool) {
 	data = page.at[block].block
 	delete(page.at, block)
 	if len(page.at) == 0 {
-		delete(v.tree.pages, block/pageSpan)
+		delete(v.tree.pages, block/leafMappings)
 	}
 	v.mapped--
 	m.put(data)
@@ -167,7 +168,7 @@ func (m *thinMeta) own(v *thinVol, block uint64) *thinPage {
 			page.refs++
 		}
 	}
-	i := block / pageSpan
+	i := block / leafMappings
 	page := v.tree.pages[i]
 	switch {
 	case page == nil:
@@ -277,8 +278,8 @@ func (m *thinMeta) release() error {
 const bitmapEntries = (4096 - 16) * 4
 
 // inUse counts the metadata blocks in use. It is what the kernel has for
-// volumes of up to 252 mappings, one leaf each; beyond that the kernel's
-// trees depend on the order of the writes, and this is an estimate.
+// volumes of up to 252 blocks, a leaf each, and for those that were written
+// in order; otherwise the kernel needs more, since its leaves are not full.
 func (m *thinMeta) inUse() uint64 {
 	up := func(n, d uint64) uint64 { return (n + d - 1) / d }
 	// The superblock; for both space maps a root of the bitmaps, the bitmaps

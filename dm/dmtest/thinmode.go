@@ -99,7 +99,7 @@ func (p *thinPool) commit() error {
 	if p.pf.mode >= poolOutOfMetadataSpace {
 		return EINVAL
 	}
-	if err := p.meta.write(); err != nil {
+	if err := p.meta.write(p.k); err != nil {
 		p.metadataFailed("dm_pool_commit_metadata", err)
 		return err
 	}
@@ -136,6 +136,11 @@ func (p *thinPool) metadataFailed(op string, err error) {
 		k.Log(logThin, "%s: failed to set 'needs_check' flag in metadata", p.md)
 		p.setMode(poolFail)
 	} else {
+		for id, v := range m.vols {
+			if old := p.meta.vols[id]; p.open[id] > 0 && old != nil && old.mapped > v.mapped {
+				v.lost = old.mapped - v.mapped
+			}
+		}
 		p.meta = m
 		m.needsCheck, m.changed = true, true
 	}
@@ -256,7 +261,7 @@ func (p *thinPool) delete(id uint32) error {
 	return p.meta.remove(id)
 }
 
-// errnoOf is the error of an I/O that could not be served.
+// unserviceable is the error of an I/O that gets no block, 0 for one that waits.
 func (p *thinPool) unserviceable() syscall.Errno {
 	switch {
 	case p.pf.mode != poolOutOfDataSpace:

@@ -61,7 +61,15 @@ func openThinMeta(k *Kernel, dev blockDev, blockSize uint64, format bool) (*thin
 			return nil, EPERM
 		}
 		m := newThinMeta(dev, blockSize, metadataBlocks(k, dev))
-		return m, m.write()
+		switch {
+		case m.blocks < 3:
+			k.Log("space map common", "metadata block out of bounds")
+			return nil, EINVAL
+		case m.blocks < m.inUse():
+			k.Log("space map metadata", "unable to allocate new metadata block")
+			return nil, ENOSPC
+		}
+		return m, m.store()
 	}
 	le := binary.LittleEndian
 	fail := func(errno error, format string, args ...any) error {
@@ -123,12 +131,26 @@ func (m *thinMeta) areaStart(area int) uint64 {
 	return (1 + uint64(area)*((m.blocks-1)/2)) * thinBlockSects
 }
 
+// shadows is how many blocks a transaction needs besides those it adds: it
+// writes what it changes to new ones. These are the roots of volumes and
+// details, and bitmap and index of the metadata's own space map; a
+// transaction that maps blocks needs some more in the kernel.
+const shadows = 4
+
 // write is __commit_transaction: blocks that were freed can be had again when
 // it is done.
-func (m *thinMeta) write() error {
+func (m *thinMeta) write(k *Kernel) error {
 	if !m.changed {
 		return nil
 	}
+	if m.inUse()+shadows > m.blocks {
+		k.Log("space map metadata", "unable to allocate new metadata block")
+		return ENOSPC
+	}
+	return m.store()
+}
+
+func (m *thinMeta) store() error {
 	stream := m.encode()
 	area := 1 - m.area
 	le := binary.LittleEndian
