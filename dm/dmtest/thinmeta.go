@@ -23,6 +23,7 @@ type thinMeta struct {
 	pending map[uint64]struct{} // freed since the last commit, which is when they can be had again
 	begin   uint64              // where the search for a free block begins
 	changed bool
+	rooted  bool // volumes or mappings are among the changes
 	area    int // half of the metadata device that the last commit wrote
 }
 
@@ -79,7 +80,7 @@ func newThinTree() *thinTree { return &thinTree{refs: 1, pages: map[uint64]*thin
 
 // dirty notes a change of the mappings or the volumes.
 func (m *thinMeta) dirty() {
-	m.changed = true
+	m.changed, m.rooted = true, true
 	if m.held != nil {
 		m.held.diverged = true
 	}

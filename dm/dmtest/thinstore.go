@@ -132,10 +132,16 @@ func (m *thinMeta) areaStart(area int) uint64 {
 }
 
 // shadows is how many blocks a transaction needs besides those it adds: it
-// writes what it changes to new ones. These are the roots of volumes and
-// details, and bitmap and index of the metadata's own space map; a
-// transaction that maps blocks needs some more in the kernel.
-const shadows = 4
+// writes what it changes to new ones. Those are bitmap and index of the
+// metadata's own space map, with the roots of volumes and details or the index
+// of the data's space map. A transaction that maps blocks needs some more in
+// the kernel.
+func (m *thinMeta) shadows() uint64 {
+	if m.rooted {
+		return 4
+	}
+	return 3
+}
 
 // write is __commit_transaction: blocks that were freed can be had again when
 // it is done.
@@ -143,7 +149,7 @@ func (m *thinMeta) write(k *Kernel) error {
 	if !m.changed {
 		return nil
 	}
-	if m.inUse()+shadows > m.blocks {
+	if m.inUse()+m.shadows() > m.blocks {
 		k.Log("space map metadata", "unable to allocate new metadata block")
 		return ENOSPC
 	}
@@ -182,7 +188,7 @@ func (m *thinMeta) store() error {
 	if err := m.dev.writeSectors(sb, 0); err != nil {
 		return ioErrno(err)
 	}
-	m.area, m.changed, m.begin = area, false, 0
+	m.area, m.changed, m.rooted, m.begin = area, false, false, 0
 	clear(m.pending)
 	return nil
 }
@@ -254,24 +260,36 @@ func (m *thinMeta) decode(p []byte) error {
 		p = p[used:]
 		return n
 	}
+	// count is a number of things of a byte or more each.
+	count := func() uint64 {
+		n := next()
+		if n > uint64(len(p)) {
+			bad = true
+			return 0
+		}
+		return n
+	}
 	m.data = next()
-	pages := make([]*thinPage, min(next(), uint64(len(p))))
+	pages := make([]*thinPage, count())
 	for i := range pages {
 		page := &thinPage{at: map[uint64]thinMapping{}}
 		for n := next(); n > 0 && !bad; n-- {
 			b := next()
 			at := thinMapping{next(), uint32(next())}
+			if _, twice := page.at[b]; twice || at.block >= m.data {
+				return EILSEQ
+			}
 			page.at[b] = at
 			m.refs[at.block]++
 		}
 		pages[i] = page
 	}
-	trees := make([]*thinTree, min(next(), uint64(len(p))))
+	trees := make([]*thinTree, count())
 	for i := range trees {
 		t := &thinTree{pages: map[uint64]*thinPage{}}
 		for n := next(); n > 0 && !bad; n-- {
 			at, nr := next(), next()
-			if nr >= uint64(len(pages)) {
+			if nr >= uint64(len(pages)) || t.pages[at] != nil {
 				return EILSEQ
 			}
 			pages[nr].refs++
@@ -290,6 +308,9 @@ func (m *thinMeta) decode(p []byte) error {
 	}
 	for n := next(); n > 0 && !bad; n-- {
 		id := uint32(next())
+		if m.vols[id] != nil {
+			return EILSEQ
+		}
 		m.vols[id] = &thinVol{tree: tree(), mapped: next(), txid: next(), created: uint32(next()), snapped: uint32(next())}
 	}
 	if held := next(); held > 0 {
