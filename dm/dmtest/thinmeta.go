@@ -24,7 +24,7 @@ type thinMeta struct {
 	begin   uint64              // where the search for a free block begins
 	changed bool
 	rooted  bool // volumes or mappings are among the changes
-	area    int // half of the metadata device that the last commit wrote
+	area    int  // half of the metadata device that the last commit wrote
 }
 
 // thinVol is a volume: its mapping tree and its disk_device_details.
