@@ -75,7 +75,7 @@ type thinPool struct {
 	lowSent   bool
 	metaSent  bool
 	suspended bool
-	noSpace   *time.Timer
+	noSpace   *noSpaceTimer
 }
 
 // poolTarget is struct pool_c: a table of the pool's device.

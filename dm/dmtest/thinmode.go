@@ -43,9 +43,9 @@ func (p *thinPool) setMode(mode poolMode) {
 	switch mode {
 	case poolOutOfDataSpace:
 		if !p.pf.errorIfNoRoom && p.timeout > 0 && p.noSpace == nil {
-			var timer *time.Timer
-			timer = time.AfterFunc(p.timeout, func() { p.timedOut(timer) })
-			p.noSpace = timer
+			p.noSpace = &noSpaceTimer{}
+			t := p.noSpace
+			t.Timer = time.AfterFunc(p.timeout, func() { p.timedOut(t) })
 		}
 	case poolWrite:
 		p.stopTimer()
@@ -77,8 +77,11 @@ func (p *thinPool) modeChanged() {
 	p.k.Log(logThin, "%s: switching pool to %s mode", p.md, text)
 }
 
+// noSpaceTimer is told apart from one that was stopped too late.
+type noSpaceTimer struct{ *time.Timer }
+
 // timedOut is do_no_space_timeout.
-func (p *thinPool) timedOut(timer *time.Timer) {
+func (p *thinPool) timedOut(timer *noSpaceTimer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.noSpace != timer {
