@@ -25,7 +25,8 @@ type thinPools struct {
 
 // SetNoSpaceTimeout sets for how long a full pool queues writes before it
 // fails them: the parameter no_space_timeout of the module dm-thin-pool, 60
-// seconds by default; 0 is for ever.
+// seconds by default; 0 is for ever. It is read when a pool is made. As no
+// signal ends such a write in the kernel, IO.Close does not end it here.
 func (k *Kernel) SetNoSpaceTimeout(d time.Duration) {
 	k.thin.mu.Lock()
 	defer k.thin.mu.Unlock()
@@ -447,6 +448,7 @@ func (pt *poolTarget) Status(noflush bool) string {
 	if !noflush && !suspended {
 		p.commit()
 		if p.pf.mode == poolFail {
+			p.k.Log(logThin, "%s: dm_pool_get_metadata_transaction_id returned %d", p.md, -int(EINVAL))
 			return "Error"
 		}
 	}

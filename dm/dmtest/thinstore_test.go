@@ -198,3 +198,72 @@ func FuzzThinStore(f *testing.F) {
 		second.release()
 	})
 }
+
+// A metadata device that fails, with the texts of Linux 6.1: what was not
+// committed is lost, and the pool is read-only, or fails when it can't be
+// read either.
+func TestThinMetadataFails(t *testing.T) {
+	for _, reads := range []bool{true, false} { // whether reads still succeed
+		k, tr, v := thinSetup(t, 64, "0")
+		meta := k.disks[makeDev(8, 0)]
+		writeAt(t, v, blocks(1, 1)[:512], 0)
+		meta.FailWith(func(write bool, _, _ uint64) error {
+			if write || !reads {
+				return EIO
+			}
+			return nil
+		})
+		collect, _ := tr.KernelLog()
+		pool, volume, table := status(t, tr, "pool", 0), status(t, tr, "v", 0), status(t, tr, "v", dmwire.StatusTable)
+		want := []string{
+			"device-mapper: thin: 254:0: metadata operation 'dm_pool_commit_metadata' failed: error = -5",
+			"device-mapper: thin: 254:0: aborting current metadata transaction",
+		}
+		if reads {
+			want = append(want, "device-mapper: thin: 254:0: switching pool to read-only mode")
+			if pool != "0 8192 thin-pool 0 214/2048 0/64 - ro discard_passdown queue_if_no_space needs_check 512 " ||
+				volume != "0 8192 thin 128 -" || table != "0 8192 thin 254:0 0" {
+				t.Errorf("%q, %q, %q", pool, volume, table)
+			}
+		} else {
+			want = append(want, "device-mapper: thin: 254:0: failed to abort metadata transaction",
+				"device-mapper: thin: 254:0: switching pool to fail mode",
+				"device-mapper: thin: 254:0: failed to set 'needs_check' flag in metadata",
+				"device-mapper: thin: 254:0: dm_pool_get_metadata_transaction_id returned -22")
+			if again := status(t, tr, "pool", 0); again != "0 8192 thin-pool Fail" {
+				t.Errorf("%q", again)
+			}
+			if pool != "0 8192 thin-pool Error" || volume != "0 8192 thin Fail" || table != "0 8192 thin Fail" {
+				t.Errorf("%q, %q, %q", pool, volume, table)
+			}
+		}
+		if got := collect(); !slices.Equal(got, want) {
+			t.Errorf("log\n got %s\nwant %s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if _, err := v.WriteAt(blocks(1, 2), 0); err != EIO {
+			t.Error(err)
+		}
+		got := blocks(1, 9)
+		if _, err := v.ReadAt(got, 0); (err == nil) != reads || err == nil && !isZero(got) {
+			t.Errorf("read: %v", err)
+		}
+		// Mended, the pool needs a check all the same, if it could be told so.
+		meta.FailWith(nil)
+		v.Close()
+		remove(t, tr, "v", "pool")
+		collect, _ = tr.KernelLog()
+		create(t, tr, "pool", spec(64*128, "thin-pool", "8:0 8:16 128 0"))
+		want = nil
+		if reads {
+			want = []string{
+				"device-mapper: thin: 254:0: unable to switch pool to write mode until repaired.",
+				"device-mapper: thin: 254:0: switching pool to read-only mode",
+			}
+		}
+		if got := collect(); !slices.Equal(got, want) {
+			t.Errorf("log %q, want %q", got, want)
+		}
+		remove(t, tr, "pool")
+		k.AssertClean(t)
+	}
+}
