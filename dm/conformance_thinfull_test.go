@@ -148,9 +148,12 @@ func testThinMetadata(t *testing.T, e *env) {
 		name string
 		bad  string // what comes below the metadata
 		mode dm.ThinPoolMode
+		ask  bool // a status is the first to notice, and not a message
 	}{
-		{"write errors", "0 16384 flakey " + e.disks[1] + " 0 0 100 1 error_writes", dm.ThinPoolReadOnly},
-		{"all errors", "0 16384 error", dm.ThinPoolFail},
+		{"write errors", "0 16384 flakey " + e.disks[1] + " 0 0 100 1 error_writes", dm.ThinPoolReadOnly, false},
+		{"write errors, asked", "0 16384 flakey " + e.disks[1] + " 0 0 100 1 error_writes", dm.ThinPoolReadOnly, true},
+		{"all errors", "0 16384 error", dm.ThinPoolFail, false},
+		{"all errors, asked", "0 16384 error", dm.ThinPoolFail, true},
 	} {
 		p := newThinPool(t, e, 8, dm.ThinPool{})
 		p.send(t, dm.CreateThin{ID: 1})
@@ -161,8 +164,14 @@ func testThinMetadata(t *testing.T, e *env) {
 		if _, err := e.c.Reload(ctx, p.meta.Dev, e.table(t, "%s", tt.bad), dm.ReloadOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		// The commit behind a message fails without a word to the caller.
-		if _, err := e.c.Send(ctx, p.dev.Dev, dm.CreateThin{ID: 2}); err != nil {
+		if tt.ask {
+			e.put(t, v, blockOf(3), 2)
+			// Once, unless the pool found out by itself, the status is "Error".
+			if s := p.status(t); s.Mode != tt.mode && (s.Mode != dm.ThinPoolError || tt.mode != dm.ThinPoolFail) {
+				t.Errorf("%s: %v", tt.name, s)
+			}
+		} else if _, err := e.c.Send(ctx, p.dev.Dev, dm.CreateThin{ID: 2}); err != nil {
+			// The commit behind a message fails without a word to the caller.
 			t.Errorf("%s: message: %v", tt.name, err)
 		}
 		s, vol := p.status(t), typedStatus[dm.ThinStatus](t, e, v.Dev)
