@@ -14,34 +14,6 @@ import (
 	"github.com/linuxblock/linuxblock/dm"
 )
 
-// typedStatus is the status of a device with one segment.
-func typedStatus[T any](t *testing.T, e *env, ref dm.Ref) T {
-	t.Helper()
-	list, err := e.c.Status(context.Background(), ref, dm.StatusOptions{})
-	if err != nil || len(list) != 1 {
-		t.Fatalf("status %v %v", list, err)
-	}
-	s, err := list[0].Typed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	typed, ok := s.(T)
-	if !ok {
-		t.Fatalf("status %v is a %T", s, s)
-	}
-	return typed
-}
-
-// eventually waits for what the kernel does in the background.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited too long: %s", what)
-		}
-	}
-}
-
 func (e *env) writeAt(t *testing.T, name string, p []byte, off int64) {
 	t.Helper()
 	f := e.rw(t, e.name(name))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/linuxblock/linuxblock/dm"
 )
@@ -25,6 +26,10 @@ type driver struct {
 	hold func(t *testing.T, name dm.Name) (release func())
 	// rw opens a device for I/O without a cache.
 	rw func(t *testing.T, name dm.Name) rwDevice
+	// discard drops a range of bytes of a device.
+	discard func(t *testing.T, name dm.Name, off, n int64) error
+	// noSpaceTimeout says for how long full thin pools queue writes.
+	noSpaceTimeout func(t *testing.T, d time.Duration)
 }
 
 type rwDevice interface {
@@ -57,6 +62,17 @@ var conformance = []struct {
 	{"TableRoundTrip", testTableRoundTrip},
 	{"StatusReader", testStatusReader},
 	{"Snapshot", testSnapshot},
+	{"Thin", testThin},
+	{"ThinMessages", testThinMessages},
+	{"ThinExternalOrigin", testThinExternalOrigin},
+	{"ThinQueue", testThinQueue},
+	{"ThinNoSpace", testThinNoSpace},
+	{"ThinTimeout", testThinTimeout},
+	{"ThinNoFlush", testThinNoFlush},
+	{"ThinDiscard", testThinDiscard},
+	{"ThinMetadata", testThinMetadata},
+	{"ThinMetadataFull", testThinMetadataFull},
+	{"ThinTables", testThinTables},
 	{"Messages", testMessages},
 	{"Events", testEvents},
 	{"WaitEvent", testWaitEvent},
@@ -159,20 +175,6 @@ func (e *env) create(t *testing.T, name string, tab dm.Table, o dm.CreateOptions
 		t.Fatal(err)
 	}
 	return info
-}
-
-// wipe zeroes the first sectors of a disk, so that a target that keeps
-// metadata there finds a fresh one.
-func (e *env) wipe(t *testing.T, disk string, n dm.Sectors) {
-	t.Helper()
-	e.create(t, "wipe", e.table(t, "0 %d linear %s 0", uint64(n), disk), dm.CreateOptions{})
-	f := e.rw(t, e.name("wipe"))
-	_, err := f.WriteAt(make([]byte, n.Bytes()), 0)
-	f.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.remove(t, e.name("wipe"))
 }
 
 func (e *env) info(t *testing.T, ref dm.Ref) dm.Info {

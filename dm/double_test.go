@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"testing"
+	"time"
 
 	"github.com/linuxblock/linuxblock/dm"
 	"github.com/linuxblock/linuxblock/dm/dmtest"
@@ -43,6 +44,19 @@ func doubleDriver(opts ...dmtest.Option) *driver {
 			t.Fatal(err)
 		}
 		return release
+	}
+	d.discard = func(t *testing.T, name dm.Name, off, n int64) error {
+		t.Helper()
+		f, err := k.OpenDevice(string(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		return f.Discard(off, n)
+	}
+	d.noSpaceTimeout = func(t *testing.T, timeout time.Duration) {
+		k.SetNoSpaceTimeout(timeout)
+		t.Cleanup(func() { k.SetNoSpaceTimeout(time.Minute) })
 	}
 	d.rw = func(t *testing.T, name dm.Name) rwDevice {
 		t.Helper()

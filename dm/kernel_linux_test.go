@@ -34,6 +34,8 @@ func kernelDriver(t *testing.T) *driver {
 			f := openNode(t, name, blockdev.Options{})
 			return func() { f.Close() }
 		},
+		discard:        kernelDiscard,
+		noSpaceTimeout: kernelNoSpaceTimeout,
 		rw: func(t *testing.T, name dm.Name) rwDevice {
 			t.Helper()
 			return openNode(t, name, blockdev.Options{Write: true, Direct: true})

@@ -115,6 +115,8 @@ var builtin = map[string]builtinTarget{
 	"ebs":             {parse: parseEBS},
 	"dust":            {parseDust, statusParser(ParseDustStatus)},
 	"vdo":             {parseVDO, statusParser(ParseVDOStatus)},
+	"thin-pool":       {parseThinPool, statusParser(ParseThinPoolStatus)},
+	"thin":            {parseThin, statusParser(ParseThinStatus)},
 }
 
 func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {

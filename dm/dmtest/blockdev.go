@@ -3,6 +3,7 @@
 package dmtest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ type blockDev interface {
 	sectors() uint64
 	blockSize() int
 	takesRequests() bool // its driver is of blk-mq
+	discards() bool      // whether it takes discards
 	open() syscall.Errno // by a device-mapper table
 	close()
 	readSectors(p []byte, sector uint64) error
@@ -28,6 +30,19 @@ func (d *device) sectors() uint64 { return d.size }
 func (d *device) blockSize() int  { return 512 }
 
 func (d *device) takesRequests() bool { return d.requests }
+
+// discards goes by the devices below; a target may fail discards all the same.
+func (d *device) discards() bool {
+	if d.live == nil {
+		return false
+	}
+	for _, ti := range d.live.targets {
+		if _, ok := ti.inst.(Discarder); !ok {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(d.live.devs, func(x *Dev) bool { return x.bdev != blockDev(d) && !x.bdev.discards() })
+}
 
 // lookupDev is dm_get_dev_t: the number behind a path or "major:minor".
 // Called with mu held.

@@ -24,6 +24,7 @@ type Disk struct {
 	block   int
 	content map[uint64]*[chunkSize]byte
 	fail    func(write bool, sector, count uint64) error
+	keeps   bool // takes no discards
 
 	requests atomic.Bool
 
@@ -106,6 +107,14 @@ func (d *Disk) SetBlockSize(bytes int) {
 // those of SCSI, NVMe and virtio do. A ramdisk's does not, and neither does a
 // new Disk: a multipath target in its default queue mode refuses it.
 func (d *Disk) SetRequestBased(on bool) { d.requests.Store(on) }
+
+// SetDiscards says whether the disk takes discards, as a new one does. One
+// that does not fails them with errors.ErrUnsupported.
+func (d *Disk) SetDiscards(takes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.keeps = !takes
+}
 
 // Resize changes the number of sectors.
 func (d *Disk) Resize(sectors uint64) {
@@ -215,6 +224,12 @@ func (d *Disk) blockSize() int {
 	return d.block
 }
 
+func (d *Disk) discards() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.keeps
+}
+
 func (d *Disk) open() syscall.Errno {
 	if d.claimed {
 		return EBUSY
@@ -256,6 +271,9 @@ func (d *Disk) writeSectors(p []byte, sector uint64) error {
 }
 
 func (d *Disk) discardSectors(sector, count uint64) error {
+	if !d.discards() {
+		return errNotSupported
+	}
 	if err := d.check(true, sector, count); err != nil {
 		return err
 	}

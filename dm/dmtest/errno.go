@@ -31,6 +31,9 @@ const (
 	ENODATA   = syscall.Errno(61)
 	EOVERFLOW = syscall.Errno(75)
 	ENOTCONN  = syscall.Errno(107)
+	EILSEQ    = syscall.Errno(84)
+
+	EOPNOTSUPP = syscall.Errno(95)
 )
 
 var errnoNames = map[syscall.Errno]string{
@@ -38,7 +41,7 @@ var errnoNames = map[syscall.Errno]string{
 	ENOMEM: "ENOMEM", EACCES: "EACCES", EFAULT: "EFAULT", ENOTBLK: "ENOTBLK",
 	EBUSY: "EBUSY", EEXIST: "EEXIST", ENODEV: "ENODEV", EINVAL: "EINVAL",
 	ENOTTY: "ENOTTY", ENOSPC: "ENOSPC", EROFS: "EROFS", ENODATA: "ENODATA",
-	EOVERFLOW: "EOVERFLOW",
+	EOVERFLOW: "EOVERFLOW", EILSEQ: "EILSEQ", EOPNOTSUPP: "EOPNOTSUPP",
 }
 
 // errnoText is what %pe of the kernel's printk makes of a negative errno.

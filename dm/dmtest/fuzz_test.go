@@ -113,6 +113,10 @@ func FuzzTable(f *testing.F) {
 			ramdisks(k)
 			tr := k.Transport()
 			must(t, tr, dmwire.CmdCreate, named("a"), nil)
+			if typ == "thin" { // volumes 0 and 1 of 254:1
+				create(t, tr, "pool", spec(8192, "thin-pool", "1:9 1:10 128 0"))
+				mustSay(t, tr, "pool", "create_thin 0", "create_snap 1 0")
+			}
 			if load(t, tr, "a", spec(length, typ, params)) != nil {
 				continue
 			}

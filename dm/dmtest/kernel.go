@@ -40,6 +40,7 @@ type Kernel struct {
 	origins     map[uint64]*originGroup
 	holdMerges  bool
 	holdResyncs bool
+	thin        thinPools // has its own lock
 
 	log     []string
 	logBase int // lines dropped from the head of log
@@ -88,6 +89,7 @@ func New(opts ...Option) *Kernel {
 		disks:   map[uint64]*Disk{},
 		paths:   map[string]*Disk{},
 		origins: map[uint64]*originGroup{},
+		thin:    thinPools{timeout: 60 * time.Second},
 	}
 	for _, o := range opts {
 		o(k)

@@ -184,6 +184,9 @@ func (t *table) areas() []Area {
 			if it, ok := ti.inst.(Iterator); ok {
 				list = append(list, it.Devices()...)
 			}
+			if h, ok := ti.inst.(LimitsHinter); ok {
+				h.IOHints()
+			}
 		}
 	})
 	return list

@@ -65,6 +65,10 @@ type Area struct {
 	Start, Length uint64
 }
 
+// LimitsHinter is told when the limits of the table are worked out: at the
+// first load of a device, and at every swap of a table (io_hints).
+type LimitsHinter interface{ IOHints() }
+
 // Mapper does I/O. Sectors count from the start of the target; p is a
 // multiple of 512 bytes and lies within the target.
 type Mapper interface {

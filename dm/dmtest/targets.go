@@ -25,5 +25,7 @@ func Targets(major, minor uint32) []Target {
 		zonedTarget(),
 		ebsTarget(),
 		dustTarget(),
+		thinTarget(newer),
+		thinPoolTarget(newer),
 	}
 }

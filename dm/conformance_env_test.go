@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+
+package dm_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/linuxblock/linuxblock/dm"
+)
+
+// wipe zeroes the first sectors of a disk, so that a target that keeps
+// metadata there finds a fresh one.
+func (e *env) wipe(t *testing.T, disk string, n dm.Sectors) {
+	t.Helper()
+	e.create(t, "wipe", e.table(t, "0 %d linear %s 0", uint64(n), disk), dm.CreateOptions{})
+	f := e.rw(t, e.name("wipe"))
+	_, err := f.WriteAt(make([]byte, n.Bytes()), 0)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.remove(t, e.name("wipe"))
+}
+
+func typedStatus[T any](t *testing.T, e *env, ref dm.Ref) T {
+	t.Helper()
+	list, err := e.c.Status(context.Background(), ref, dm.StatusOptions{})
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	s, err := list[0].Typed()
+	if err != nil || s.String() != strings.TrimSpace(list[0].Text) {
+		t.Fatalf("%q came back as %v, %v", list[0].Text, s, err)
+	}
+	return any(s).(T)
+}
+
+// eventually waits for what the kernel does in the background.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long: %s", what)
+		}
+	}
+}
