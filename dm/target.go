@@ -106,6 +106,10 @@ var builtin = map[string]builtinTarget{
 	"snapshot-origin": {parse: parseSnapshotOrigin},
 	"snapshot":        {parseSnapshot, statusParser(ParseSnapshotStatus)},
 	"snapshot-merge":  {parseSnapshotMerge, statusParser(ParseSnapshotStatus)},
+	"cache":           {parseCache, statusParser(ParseCacheStatus)},
+	"writecache":      {parseWritecache, statusParser(ParseWritecacheStatus)},
+	"era":             {parseEra, statusParser(ParseEraStatus)},
+	"clone":           {parseClone, statusParser(ParseCloneStatus)},
 }
 
 func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {
