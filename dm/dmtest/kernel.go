@@ -36,6 +36,7 @@ type Kernel struct {
 	targets     []*registeredTarget // in the order of registration
 	origins     map[uint64]*originGroup
 	holdMerges  bool
+	background  background
 
 	log     []string
 	logBase int // lines dropped from the head of log

@@ -17,5 +17,9 @@ func Targets(major, minor uint32) []Target {
 		zeroTarget(newer),
 		delayTarget(newer),
 		flakeyTarget(newer),
+		cacheTarget(),
+		writecacheTarget(major == 4 && minor < 45),
+		eraTarget(),
+		cloneTarget(),
 	}
 }

@@ -88,6 +88,7 @@ func TestRecordedTargets(t *testing.T) {
 	n := 0
 	for _, run := range []string{"vm_run_a", "vm_run_b"} {
 		k := New()
+		k.RemoveTarget("clone") // not in that kernel
 		ramdisks(k)
 		tr := k.Transport()
 		for _, c := range recordedCases(t)[run] {
@@ -96,11 +97,17 @@ func TestRecordedTargets(t *testing.T) {
 				continue
 			}
 			n++
+			if c.Case == "cach2" || c.Case == "era" {
+				// The metadata device was wiped in between.
+				if _, err := k.disks[makeDev(1, 9)].WriteAt(make([]byte, 4096), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if strings.Contains(c.In, "254:0") || c.Case == "snm" || c.Case == "snmerge" {
 				continue // in TestRecordedSnapshots
 			}
 			// A refusal at 254:1 had another device beside it.
-			beside := len(c.Dmesg) > 0 && strings.Contains(c.Dmesg[0], "254:1")
+			beside := c.RC != 0 && len(c.Dmesg) > 0 && strings.Contains(c.Dmesg[0], "254:1")
 			if beside {
 				create(t, tr, "beside", dmwire.Spec{Length: 8, Type: "zero"})
 			}
