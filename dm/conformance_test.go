@@ -65,6 +65,14 @@ var conformance = []struct {
 	{"Concurrent", testConcurrent},
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
+	{"Cache", testCache},
+	{"CacheModes", testCacheModes},
+	{"CacheDirtyPassthrough", testCacheDirtyPassthrough},
+	{"CacheFails", testCacheFails},
+	{"CacheRoundTrip", testCacheRoundTrip},
+	{"Writecache", testWritecache},
+	{"Era", testEra},
+	{"Clone", testClone},
 }
 
 func runConformance(t *testing.T, d *driver) {

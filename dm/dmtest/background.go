@@ -59,3 +59,7 @@ func (k *Kernel) kick(inst any) {
 		f()
 	}
 }
+
+// disksDiscard says whether the targets find disks that take discards: here it
+// is as with the kernel's RAM disks, in Linux 6.12 and not in 6.1.
+func (k *Kernel) disksDiscard() bool { return k.version.AtLeast(4, 48) }

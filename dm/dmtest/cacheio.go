@@ -91,9 +91,14 @@ func (c *cache) writeBlock(q []byte, owner, in uint64) error {
 	return nil
 }
 
-// DiscardSectors forgets nothing: without passdown a discard only tells the
-// kernel's policy what need not be copied.
-func (c *cache) DiscardSectors(uint64, uint64) error { return nil }
+// DiscardSectors leaves what is cached as it is: the kernel only tells its
+// policy that a block need not be copied.
+func (c *cache) DiscardSectors(sector, n uint64) error {
+	if !c.passdown {
+		return nil
+	}
+	return c.origin.DiscardSectors(sector+c.a.Start, n)
+}
 
 func (c *cache) state() cacheFailure {
 	c.mu.Lock()

@@ -108,8 +108,7 @@ func newCache(a *Args) (Instance, error) {
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	if c.passdown {
-		// The disks of the double say nothing of discards, as RAM disks do.
+	if c.passdown && !c.k.disksDiscard() {
 		c.k.Log(logCache, "Origin device (%s) discard unsupported: Disabling discard passdown.", c.origin.bdev.diskName())
 		c.passdown = false
 	}

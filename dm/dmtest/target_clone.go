@@ -73,7 +73,7 @@ func newClone(a *Args) (Instance, error) {
 	if err := c.open(); err != nil {
 		return nil, withText(err, "Failed to load metadata")
 	}
-	if c.passdown {
+	if c.passdown && !c.k.disksDiscard() {
 		c.k.Log(logClone, "Destination device (%s) discard unsupported: Disabling discard passdown.", c.dest.bdev.diskName())
 		c.passdown = false
 	}
@@ -346,12 +346,17 @@ func (c *clone) DiscardSectors(sector, n uint64) error {
 		return nil
 	}
 	c.io.Lock()
-	for r := (sector + c.region - 1) / c.region; (r+1)*c.region <= sector+n; r++ {
+	first, end := (sector+c.region-1)/c.region, (sector+n)/c.region
+	for r := first; r < end; r++ {
 		c.markHydrated(r)
+	}
+	var err error
+	if c.passdown && first < end {
+		err = c.dest.DiscardSectors(first*c.region, (end-first)*c.region)
 	}
 	c.io.Unlock()
 	c.k.kick(c)
-	return nil
+	return err
 }
 
 func (c *clone) isHydrated(region uint64) bool {

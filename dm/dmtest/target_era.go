@@ -102,17 +102,15 @@ func (e *era) Table() string {
 	return fmt.Sprintf("%s %s %d", e.meta.dev.Name(), e.origin.Name(), e.block)
 }
 
-// await waits for the worker, which stands still while the device is
-// suspended. No signal ends that wait.
+// await takes mu when the worker runs: it stands still while the device is
+// suspended, and no signal ends that wait. Who waited is served by the resume,
+// also when the next suspend has come since.
 func (e *era) await() {
-	for {
-		e.mu.Lock()
-		ch := e.stopped
-		if ch == nil {
-			return // with mu held
-		}
+	e.mu.Lock()
+	if ch := e.stopped; ch != nil {
 		e.mu.Unlock()
 		<-ch
+		e.mu.Lock()
 	}
 }
 
@@ -198,16 +196,6 @@ func (e *era) Postsuspend() {
 		e.k.Log(logEra, "era_postsuspend: metadata_commit failed")
 	}
 	e.stopped = make(chan struct{})
-}
-
-// Destroy lets those go who wait for a worker that will not run again.
-func (e *era) Destroy() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopped != nil {
-		close(e.stopped)
-		e.stopped = nil
-	}
 }
 
 // mark notes a write. The driver does not take the start of the target off
