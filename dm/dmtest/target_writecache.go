@@ -76,7 +76,7 @@ func writecacheTarget(old bool) Target {
 		return newWritecache(a, old)
 	}}
 	if old {
-		t.Version[1] = 3
+		t.Version[1] = 4
 	}
 	return t
 }
