@@ -48,7 +48,9 @@ type CacheArg struct{ Key, Value string }
 //
 // The kernel formats a metadata device whose first 4096 bytes are zero, takes
 // up the cache that it finds there, and refuses anything else. A cache keeps
-// the block size it was made with.
+// the block size it was made with. Let it be the first segment of its table:
+// the kernel maps sectors of the device to the same sectors of the origin,
+// wherever the segment starts.
 type Cache struct {
 	Metadata  string  // device with the metadata
 	Cache     string  // fast device
@@ -127,7 +129,7 @@ func (c Cache) Validate(Sectors) error {
 	case len(c.Args) > 512:
 		return fmt.Errorf("%d policy arguments, at most 512", len(c.Args))
 	case c.Args != nil && len(c.Args) == 0:
-		return errors.New("Args is empty but not nil")
+		return errors.New("empty, not nil, arguments")
 	}
 	for _, a := range c.Args {
 		if err := a.validate(); err != nil {

@@ -12,6 +12,10 @@ import (
 // begins a new era. The eras of blocks are read from a metadata snapshot with
 // era_invalidate and era_dump, of Debian's thin-provisioning-tools.
 //
+// Let it be the first segment of its table: the kernel maps sectors of the
+// device to the same sectors of the origin, wherever the segment starts, and
+// counts blocks so, beyond those it has room for.
+//
 // While the device is suspended, a status call or a message sleeps until it is
 // resumed, and nothing ends that sleep: a call whose context ends answers
 // [ErrPending].

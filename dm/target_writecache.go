@@ -18,7 +18,10 @@ import (
 //
 // The kernel formats a cache whose first 16 bytes are zero.
 type Writecache struct {
-	PMEM      bool // the cache is persistent memory, else a disk
+	// PMEM says that the cache is persistent memory, else it is a disk.
+	// Debian's Linux 6.1.192 follows a null pointer in dax_synchronous, and
+	// dies, when the device is none.
+	PMEM      bool
 	Origin    string
 	Cache     string
 	BlockSize uint32 // bytes: a power of 2 from 512 to the page size of the machine
