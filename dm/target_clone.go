@@ -13,8 +13,13 @@ import (
 // or written as a whole, is hydrated: it comes from the destination from then
 // on.
 //
-// Debian's kernels up to 6.12 have no such module: what is here is from the
-// source only.
+// The metadata are read when a table is loaded, not when it goes live. Suspend
+// a clone before you load its next table, as in [Client.Suspend], [Client.Load]
+// and [Client.Resume]: what is written between a load and the suspend is lost,
+// since the new table takes these regions from the source. Replacing it with
+// another target, once it is hydrated, needs no such care.
+//
+// Debian's kernels have the module in 7.2 and not in 6.12.
 type Clone struct {
 	Metadata   string
 	Dest       string

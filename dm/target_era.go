@@ -16,6 +16,10 @@ import (
 // device to the same sectors of the origin, wherever the segment starts, and
 // counts blocks so, beyond those it has room for.
 //
+// The metadata are read when a table is loaded: load the next era table of a
+// device that is in use only while it is suspended, or writes in between are
+// in no era.
+//
 // While the device is suspended, a status call or a message sleeps until it is
 // resumed, and nothing ends that sleep: a call whose context ends answers
 // [ErrPending].

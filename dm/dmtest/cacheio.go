@@ -55,7 +55,7 @@ func (c *cache) writeBlock(q []byte, owner, in uint64) error {
 	whole := uint64(len(q)) == c.block*sectorSize
 	if b := c.where[owner]; b == nil && whole && c.mode == "writeback" && !c.policy.cleaner && !c.beyond(owner) {
 		if index, ok := c.free(); ok {
-			if c.state() != cacheRW {
+			if c.state() != metaRW {
 				return EIO
 			}
 			if err := c.fast.WriteSectors(q, index*c.block); err != nil {
@@ -100,7 +100,7 @@ func (c *cache) DiscardSectors(sector, n uint64) error {
 	return c.origin.DiscardSectors(sector+c.a.Start, n)
 }
 
-func (c *cache) state() cacheFailure {
+func (c *cache) state() metaMode {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
@@ -178,7 +178,7 @@ func (c *cache) mark(b *cblock, dirty bool) {
 // promoteMissed copies a block to the cache when it missed for the second
 // time. A failure is none of the I/O that missed.
 func (c *cache) promoteMissed(owner uint64) error {
-	if c.mode == "passthrough" || c.policy.cleaner || c.beyond(owner) || c.state() != cacheRW {
+	if c.mode == "passthrough" || c.policy.cleaner || c.beyond(owner) || c.state() != metaRW {
 		return nil
 	}
 	if !c.missed[owner] {

@@ -138,7 +138,7 @@ func (c *cache) Destroy() {
 	c.mu.Lock()
 	failed := c.failed
 	c.mu.Unlock()
-	if failed != cacheRO {
+	if failed != metaRO {
 		return
 	}
 	var s cacheState
@@ -153,7 +153,7 @@ func (c *cache) write(clean bool) {
 	c.commit.Lock()
 	defer c.commit.Unlock()
 	c.mu.Lock()
-	if c.failed != cacheRW || !c.loaded {
+	if c.failed != metaRW || !c.loaded {
 		c.mu.Unlock()
 		return
 	}
@@ -185,10 +185,10 @@ func (c *cache) broken(op string, err error) {
 	name := c.a.DeviceName()
 	c.k.Log(logCache, "%s: metadata operation '%s' failed: error = %d", name, op, -int(errno))
 	c.k.Log(logCache, "%s: aborting current metadata transaction", name)
-	mode, word := cacheRO, "read-only"
+	mode, word := metaRO, "read-only"
 	if _, err := c.meta.load(&cacheState{}); err != nil {
 		c.k.Log(logCache, "%s: failed to abort metadata transaction", name)
-		mode, word = cacheFail, "failure"
+		mode, word = metaFail, "failure"
 	}
 	c.k.Log(logCache, "%s: switching cache to %s mode", name, word)
 	c.mu.Lock()

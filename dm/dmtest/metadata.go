@@ -42,6 +42,16 @@ const (
 	cloneSuperMagic = 0x8af27f64
 )
 
+// metaMode is what a target can still do with its metadata: enum
+// cache_metadata_mode, and that of a clone.
+type metaMode uint8
+
+const (
+	metaRW metaMode = iota
+	metaRO
+	metaFail
+)
+
 // blocks is the size of the device, of which the persistent data use at most
 // 255 bitmap blocks.
 func (m *metadata) blocks() uint64 {

@@ -51,7 +51,7 @@ type cache struct {
 	hits       [4]uint32 // read hits, read misses, write hits, write misses
 	demotions  uint32
 	promotions uint32
-	failed     cacheFailure
+	failed     metaMode
 	needsCheck bool
 	sized      bool // a resume got as far as the size of the cache
 	loaded     bool // the mapping was read
@@ -63,14 +63,6 @@ type cblock struct {
 	dirty        bool
 	used         uint64 // when, by the clock
 }
-
-type cacheFailure uint8
-
-const (
-	cacheRW cacheFailure = iota
-	cacheRO
-	cacheFail
-)
 
 // cachePolicy is struct dm_cache_policy_type.
 type cachePolicy struct {
@@ -238,7 +230,7 @@ func (c *cache) Status(noflush bool) string {
 	c.mu.Lock()
 	failed := c.failed
 	c.mu.Unlock()
-	if failed == cacheFail {
+	if failed == metaFail {
 		return "Fail"
 	}
 	if !noflush && !c.a.Suspended() {
@@ -246,7 +238,7 @@ func (c *cache) Status(noflush bool) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.failed == cacheFail {
+	if c.failed == metaFail {
 		return "Error" // the status that finds out; the next one says Fail
 	}
 	text := fmt.Sprintf("%d %d/%d %d %d/%d", metadataBlock/sectorSize, c.disk.used(&c.meta, c.discardBlocks()), c.meta.blocks(), c.block, len(c.where), c.blocks)
@@ -295,7 +287,7 @@ func (c *cache) Message(argv []string) (string, error) {
 	failed := c.failed
 	c.mu.Unlock()
 	switch {
-	case failed != cacheRW:
+	case failed != metaRW:
 		c.k.Log(logCache, "%s: unable to service cache target messages in READ_ONLY or FAIL mode", c.a.DeviceName())
 		return "", errOpNotSupp
 	case strings.EqualFold(argv[0], "invalidate_cblocks"):

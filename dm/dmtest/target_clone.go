@@ -12,7 +12,8 @@ import (
 
 const logClone = "clone"
 
-// clone is dm-clone-target.c. Regions that nobody writes to are copied at
+// clone is dm-clone-target.c. As there, a table reads the metadata when it is
+// loaded: what the one before it hydrates after that it doesn't know. Regions that nobody writes to are copied at
 // once, unless [Kernel.HoldBackground]; the batch size has no effect.
 type clone struct {
 	a            *Args
@@ -32,7 +33,7 @@ type clone struct {
 	hydrate          bool
 	threshold, batch uint32
 	passdown         bool
-	failed           cacheFailure
+	failed           metaMode
 }
 
 // cloneState is what the metadata device of a clone holds.
@@ -185,7 +186,7 @@ func (c *clone) Table() string {
 }
 
 func (c *clone) Status(noflush bool) string {
-	if c.state() == cacheFail {
+	if c.state() == metaFail {
 		return "Fail"
 	}
 	if !noflush && !c.a.Suspended() {
@@ -193,7 +194,7 @@ func (c *clone) Status(noflush bool) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.failed == cacheFail {
+	if c.failed == metaFail {
 		return "Error"
 	}
 	feat, n := "", 0
@@ -233,22 +234,12 @@ func (c *clone) Message(argv []string) (string, error) {
 	return "", nil
 }
 
-// Preresume reads the bitmap, which the table before this one may have changed
-// since the constructor ran.
-func (c *clone) Preresume() error {
-	var s cloneState
-	if _, err := c.meta.load(&s); err == nil && len(s.Hydrated) == len(c.hydrated) {
-		c.set(s.Hydrated)
-	}
-	return nil
-}
-
 func (c *clone) Resume()         { c.k.startBackground(c, c.background) }
 func (c *clone) Presuspend()     { c.k.stopBackground(c) }
 func (c *clone) PresuspendUndo() { c.Resume() }
 func (c *clone) Postsuspend()    { c.commit() }
 
-func (c *clone) state() cacheFailure {
+func (c *clone) state() metaMode {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
@@ -258,7 +249,7 @@ func (c *clone) state() cacheFailure {
 // event.
 func (c *clone) commit() {
 	c.mu.Lock()
-	if !c.changed || c.failed != cacheRW {
+	if !c.changed || c.failed != metaRW {
 		c.mu.Unlock()
 		return
 	}
@@ -277,11 +268,11 @@ func (c *clone) commit() {
 	name := c.a.DeviceName()
 	c.k.Log(logClone, "%s: Metadata operation `dm_clone_metadata_commit' failed: error = %d", name, -int(errno))
 	c.k.Log(logClone, "%s: Aborting current metadata transaction", name)
-	failed := cacheRO
+	failed := metaRO
 	var old cloneState
 	if _, err := c.meta.load(&old); err != nil || len(old.Hydrated) != len(s.Hydrated) {
 		c.k.Log(logClone, "%s: Failed to abort metadata transaction", name)
-		failed = cacheFail
+		failed = metaFail
 	} else {
 		c.set(old.Hydrated)
 	}
@@ -293,7 +284,7 @@ func (c *clone) commit() {
 
 // each cuts an I/O at the regions.
 func (c *clone) each(p []byte, sector uint64, f func(q []byte, sector, region uint64) error) error {
-	if c.state() == cacheFail {
+	if c.state() == metaFail {
 		return EIO
 	}
 	c.io.Lock()
@@ -320,7 +311,7 @@ func (c *clone) ReadSectors(p []byte, sector uint64) error {
 func (c *clone) WriteSectors(p []byte, sector uint64) error {
 	err := c.each(p, sector, func(q []byte, sector, region uint64) error {
 		if !c.isHydrated(region) {
-			if c.state() != cacheRW {
+			if c.state() != metaRW {
 				return EIO
 			}
 			if uint64(len(q)) < c.region*sectorSize {
@@ -342,7 +333,7 @@ func (c *clone) WriteSectors(p []byte, sector uint64) error {
 // DiscardSectors makes whole regions hydrated without a copy: what they read
 // as from then on is what the destination holds.
 func (c *clone) DiscardSectors(sector, n uint64) error {
-	if c.state() != cacheRW {
+	if c.state() != metaRW {
 		return nil
 	}
 	c.io.Lock()
@@ -395,7 +386,7 @@ func (c *clone) copy(region uint64) error {
 // tried again when there is work the next time.
 func (c *clone) background() {
 	c.mu.Lock()
-	on := c.hydrate && c.threshold > 0 && c.failed == cacheRW && c.count < c.regions
+	on := c.hydrate && c.threshold > 0 && c.failed == metaRW && c.count < c.regions
 	c.mu.Unlock()
 	if on {
 		c.io.Lock()

@@ -13,7 +13,8 @@ import (
 const logEra = "era"
 
 // era is dm-era-target.c: it remembers in which era each block was written
-// last.
+// last. As there, a table reads the metadata when it is loaded: what the one
+// before it notes after that is lost.
 type era struct {
 	a      *Args
 	k      *Kernel
@@ -165,15 +166,10 @@ func (e *era) rollover() {
 	e.disk.Current = true
 }
 
-// Preresume begins an era, of the state that the table before left.
+// Preresume begins an era.
 func (e *era) Preresume() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var s eraState
-	if _, err := e.meta.load(&s); err != nil {
-		return err
-	}
-	e.disk = s
 	e.disk.Blocks = e.blocks
 	maps.DeleteFunc(e.disk.Written, func(b uint64, _ uint32) bool { return b >= e.blocks })
 	e.rollover()
