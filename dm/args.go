@@ -117,8 +117,11 @@ func (r *argReader) left() (n int) {
 
 // peek is the next argument, or empty.
 func (r *argReader) peek() string {
-	raw, _, _, _ := nextArg(r.rest)
-	return unquote(raw)
+	raw, _, quoted, _ := nextArg(r.rest)
+	if quoted {
+		return unquote(raw)
+	}
+	return raw
 }
 
 func (r *argReader) str(what string) string {

@@ -47,3 +47,19 @@ func eventually(t *testing.T, what string, f func() bool) {
 		}
 	}
 }
+
+func (e *env) reload(t *testing.T, ref dm.Ref, tab dm.Table) {
+	t.Helper()
+	if _, err := e.c.Reload(context.Background(), ref, tab, dm.ReloadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *env) send(t *testing.T, ref dm.Ref, m dm.TargetMessage) string {
+	t.Helper()
+	out, err := e.c.Send(context.Background(), ref, m)
+	if err != nil {
+		t.Fatalf("%s: %v", m.Text(), err)
+	}
+	return out
+}

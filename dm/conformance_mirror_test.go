@@ -33,7 +33,8 @@ func (e *env) holds(t *testing.T, name string, want []byte, off int64) {
 	}
 }
 
-func (e *env) reload(t *testing.T, name string, tab dm.Table) {
+// swapBelow puts a table below what may have I/O in flight.
+func (e *env) swapBelow(t *testing.T, name string, tab dm.Table) {
 	t.Helper()
 	// Without a flush, so that nothing that waits below holds it up.
 	opts := dm.ReloadOptions{SuspendOptions: dm.SuspendOptions{NoFlush: true, SkipLockFS: true}}
@@ -56,12 +57,12 @@ func (e *env) legs(t *testing.T, count int, n dm.Sectors) (devs []dm.Dev) {
 
 func (e *env) failLeg(t *testing.T, i int, n dm.Sectors) {
 	t.Helper()
-	e.reload(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d error", uint64(n)))
+	e.swapBelow(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d error", uint64(n)))
 }
 
 func (e *env) healLeg(t *testing.T, i int, n dm.Sectors) {
 	t.Helper()
-	e.reload(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d linear %s 0", uint64(n), e.disks[i]))
+	e.swapBelow(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d linear %s 0", uint64(n), e.disks[i]))
 }
 
 // A mirror copies its first leg to the others, tells when it is done, and
@@ -169,7 +170,7 @@ func testMirrorDiskLog(t *testing.T, e *env) {
 	e.holds(t, "leg1", pattern(4096, 7), 0)
 	e.holds(t, "leg1", other, int64(size.Bytes())-4096) // not copied: it was in sync
 	// A log that fails ends the writes.
-	e.reload(t, "log", e.table(t, "0 64 error"))
+	e.swapBelow(t, "log", e.table(t, "0 64 error"))
 	f := e.rw(t, m.Name)
 	if _, err := f.WriteAt(pattern(4096, 8), 1<<20); !errors.Is(err, syscall.EIO) {
 		t.Errorf("write without a log: %v", err)

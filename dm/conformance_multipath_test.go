@@ -14,15 +14,6 @@ import (
 	"github.com/linuxblock/linuxblock/dm/dmtest"
 )
 
-func (e *env) send(t *testing.T, ref dm.Ref, m dm.TargetMessage) string {
-	t.Helper()
-	out, err := e.c.Send(context.Background(), ref, m)
-	if err != nil {
-		t.Fatalf("%s: %v", m.Text(), err)
-	}
-	return out
-}
-
 // multipath makes a device over two groups of one path each, which are no
 // paths to the same data here, so that it shows which one was taken.
 func (e *env) multipath(t *testing.T, queue bool, paths []dm.Dev) dm.Info {
@@ -190,7 +181,7 @@ func testMultipathQueues(t *testing.T, e *env) {
 	tab := dm.Table{}.Append(2048, dm.Multipath{QueueMode: dm.QueueBio, InitialGroup: 1, Groups: []dm.PathGroup{
 		{Selector: "service-time", Paths: []dm.Path{{Device: paths[1].String()}}},
 	}})
-	e.reload(t, "mp", tab)
+	e.swapBelow(t, "mp", tab)
 	ended(done, nil)
 	e.holds(t, "leg1", pattern(4096, 3), 0)
 	f.Close()

@@ -105,6 +105,14 @@ var conformance = []struct {
 	{"Switch", testSwitch},
 	{"Unstriped", testUnstriped},
 	{"LogWrites", testLogWrites},
+	{"Cache", testCache},
+	{"CacheModes", testCacheModes},
+	{"CacheDirtyPassthrough", testCacheDirtyPassthrough},
+	{"CacheFails", testCacheFails},
+	{"CacheRoundTrip", testCacheRoundTrip},
+	{"Writecache", testWritecache},
+	{"Era", testEra},
+	{"Clone", testClone},
 }
 
 func runConformance(t *testing.T, d *driver) {

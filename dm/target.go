@@ -117,6 +117,10 @@ var builtin = map[string]builtinTarget{
 	"vdo":             {parseVDO, statusParser(ParseVDOStatus)},
 	"thin-pool":       {parseThinPool, statusParser(ParseThinPoolStatus)},
 	"thin":            {parseThin, statusParser(ParseThinStatus)},
+	"cache":           {parseCache, statusParser(ParseCacheStatus)},
+	"writecache":      {parseWritecache, statusParser(ParseWritecacheStatus)},
+	"era":             {parseEra, statusParser(ParseEraStatus)},
+	"clone":           {parseClone, statusParser(ParseCloneStatus)},
 }
 
 func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {

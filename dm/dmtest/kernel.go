@@ -41,6 +41,7 @@ type Kernel struct {
 	holdMerges  bool
 	holdResyncs bool
 	thin        thinPools // has its own lock
+	background  background
 
 	log     []string
 	logBase int // lines dropped from the head of log

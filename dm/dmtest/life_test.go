@@ -67,6 +67,25 @@ func load(t testing.TB, tr *Transport, name string, specs ...dmwire.Spec) error 
 	return err
 }
 
+// message sends a message and returns the answer.
+func message(t testing.TB, tr *Transport, name, text string) (string, error) {
+	t.Helper()
+	payload := make([]byte, dmwire.MessageSize(text))
+	dmwire.PutMessage(payload, 0, text)
+	h, body, err := call(t, tr, dmwire.CmdMessage, dmwire.Header{Name: name}, payload)
+	if err != nil || h.Flags&dmwire.DataOut == 0 {
+		return "", err
+	}
+	return cstring(body), nil
+}
+
+// say sends a message that has no answer.
+func say(t testing.TB, tr *Transport, name, text string) error {
+	t.Helper()
+	_, err := message(t, tr, name, text)
+	return err
+}
+
 // create makes a running device.
 func create(t testing.TB, tr *Transport, name string, specs ...dmwire.Spec) {
 	t.Helper()

@@ -19,17 +19,6 @@ func resync(t testing.TB, k *Kernel, name string) {
 	}
 }
 
-func message(t testing.TB, tr *Transport, name, text string) (string, error) {
-	t.Helper()
-	payload := make([]byte, dmwire.MessageSize(text))
-	dmwire.PutMessage(payload, 0, text)
-	h, body, err := call(t, tr, dmwire.CmdMessage, dmwire.Header{Name: name}, payload)
-	if err != nil || h.Flags&dmwire.DataOut == 0 {
-		return "", err
-	}
-	return cstring(body), nil
-}
-
 func tell(t testing.TB, tr *Transport, name, text string) {
 	t.Helper()
 	if out, err := message(t, tr, name, text); out != "" || err != nil {

@@ -27,5 +27,9 @@ func Targets(major, minor uint32) []Target {
 		dustTarget(),
 		thinTarget(newer),
 		thinPoolTarget(newer),
+		cacheTarget(),
+		writecacheTarget(major == 4 && minor < 45),
+		eraTarget(),
+		cloneTarget(),
 	}
 }

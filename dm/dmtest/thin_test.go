@@ -16,15 +16,6 @@ import (
 
 const thinTestBlock = 64 << 10
 
-// say sends a message.
-func say(t testing.TB, tr *Transport, name, text string) error {
-	t.Helper()
-	payload := make([]byte, dmwire.MessageSize(text))
-	dmwire.PutMessage(payload, 0, text)
-	_, _, err := call(t, tr, dmwire.CmdMessage, named(name), payload)
-	return err
-}
-
 func mustSay(t testing.TB, tr *Transport, name string, texts ...string) {
 	t.Helper()
 	for _, text := range texts {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+package dm_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/linuxblock/linuxblock/dm"
+)
+
+// A clone serves all data from the first moment on, and in the end without its
+// source.
+func testClone(t *testing.T, e *env) {
+	ctx := context.Background()
+	meta, source, dest := e.disks[0], e.disks[1], e.disks[2]
+	e.wipe(t, meta, 8)
+	src := e.create(t, "src", e.table(t, "0 2048 linear %s 0", source), dm.CreateOptions{})
+	dst := e.create(t, "dst", e.table(t, "0 2048 linear %s 0", dest), dm.CreateOptions{})
+	defer e.remove(t, src.Dev, dst.Dev)
+	data := pattern(1<<20, 5)
+	e.io(t, src.Name, true, 0, data)
+	e.io(t, dst.Name, true, 0, make([]byte, 1<<20))
+	tab := func(hydrate bool) dm.Table {
+		return dm.Table{}.Append(2048, dm.Clone{
+			Metadata: meta, Dest: dst.Dev.String(), Source: src.Dev.String(), RegionSize: 16,
+			NoHydration: !hydrate, HydrationThreshold: new(uint32(8)),
+		})
+	}
+	c, err := e.c.Create(ctx, e.name("clone"), tab(false), dm.CreateOptions{})
+	if err != nil && strings.Contains(err.Error(), "unknown target type") {
+		t.Log("this kernel has no dm-clone")
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func() dm.CloneStatus { t.Helper(); return typed[dm.CloneStatus](t, e, c.Dev) }
+	s := status()
+	if s.Hydrated != 0 || s.Total != 128 || s.RegionSize != 16 || !s.NoHydration || s.HydrationThreshold != 8 || s.HydrationBatchSize != 1 || s.ReadOnly || s.Done() {
+		t.Errorf("fresh: %+v", s)
+	}
+	e.io(t, c.Name, false, 0, data)
+	if s := status(); s.Hydrated != 0 {
+		t.Errorf("read: %+v", s)
+	}
+	// Part of a region is copied around the write, a whole one is not copied.
+	part, whole := pattern(4096, 6), pattern(8192, 7)
+	e.io(t, c.Name, true, 4096, part)
+	e.io(t, c.Name, true, 3*8192, whole)
+	copy(data[4096:], part)
+	copy(data[3*8192:], whole)
+	e.io(t, c.Name, false, 0, data)
+	e.io(t, dst.Name, false, 0, data[:8192])
+	if s := status(); s.Hydrated != 2 {
+		t.Errorf("written: %+v", s)
+	}
+	printed, err := e.c.Table(ctx, c.Dev, dm.StatusOptions{})
+	if err != nil || blind(printed.Format()) != blind(tab(false).Format()) {
+		t.Errorf("table %v, want %v, %v", printed, tab(false), err)
+	}
+	e.send(t, c.Dev, dm.HydrationBatchSize(4))
+	e.send(t, c.Dev, dm.HydrationThreshold(16))
+	if s := status(); s.HydrationThreshold != 16 || s.HydrationBatchSize != 4 {
+		t.Errorf("set: %+v", s)
+	}
+	// What was hydrated outlives the table.
+	e.reload(t, c.Dev, tab(false))
+	if s := status(); s.Hydrated != 2 {
+		t.Errorf("loaded again: %+v", s)
+	}
+	// A table that is loaded too early does not know what is written then.
+	if err := e.c.Load(ctx, c.Dev, tab(false), dm.LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	e.io(t, c.Name, true, 5*8192, whole)
+	e.io(t, c.Name, false, 5*8192, whole)
+	if err := e.c.Suspend(ctx, c.Dev, dm.SuspendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.c.Resume(ctx, c.Dev, dm.ResumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	e.io(t, c.Name, false, 0, data)
+	e.send(t, c.Dev, dm.EnableHydration)
+	await(t, e, c.Dev, "hydrated", dm.CloneStatus.Done)
+	e.send(t, c.Dev, dm.DisableHydration)
+	if s := status(); !s.NoHydration {
+		t.Errorf("disabled: %+v", s)
+	}
+	e.io(t, c.Name, false, 0, data)
+	e.io(t, dst.Name, false, 0, data)
+	if i := e.info(t, c.Dev); i.EventNr == 0 {
+		t.Error("no event at the end")
+	}
+	e.reload(t, c.Dev, e.table(t, "0 2048 linear %s 0", dst.Dev))
+	e.io(t, c.Name, false, 0, data)
+	e.remove(t, c.Dev)
+}
