@@ -53,6 +53,10 @@ func TestRecordedTables(t *testing.T) {
 				t.Errorf("%s: %q: %v", tt.Case, line, err)
 				continue
 			}
+			if tt.Case == "crynull" {
+				// Recorded with dmsetup, which put zeros over the "-" too.
+				line = strings.Replace(line, "ecb 0", "ecb -", 1)
+			}
 			got := strings.Fields(tab.Format())
 			if want := strings.Fields(line); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: %q is printed as %q", tt.Case, line, got)

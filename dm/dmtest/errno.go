@@ -25,6 +25,11 @@ const (
 	ENODEV    = syscall.Errno(19)
 	EINVAL    = syscall.Errno(22)
 	ENOTTY    = syscall.Errno(25)
+	E2BIG     = syscall.Errno(7)
+	EAGAIN    = syscall.Errno(11)
+	EILSEQ    = syscall.Errno(84)
+	ENOTSUP   = syscall.Errno(95)
+	ENOKEY    = syscall.Errno(126)
 	ENOSPC    = syscall.Errno(28)
 	EROFS     = syscall.Errno(30)
 	ENODATA   = syscall.Errno(61)
@@ -37,6 +42,7 @@ var errnoNames = map[syscall.Errno]string{
 	EBUSY: "EBUSY", EEXIST: "EEXIST", ENODEV: "ENODEV", EINVAL: "EINVAL",
 	ENOTTY: "ENOTTY", ENOSPC: "ENOSPC", EROFS: "EROFS", ENODATA: "ENODATA",
 	EOVERFLOW: "EOVERFLOW",
+	E2BIG:     "E2BIG", EAGAIN: "EAGAIN", EILSEQ: "EILSEQ", ENOTSUP: "EOPNOTSUPP", ENOKEY: "ENOKEY",
 }
 
 // errnoText is what %pe of the kernel's printk makes of a negative errno.

@@ -113,7 +113,8 @@ func FuzzTable(f *testing.F) {
 			ramdisks(k)
 			tr := k.Transport()
 			must(t, tr, dmwire.CmdCreate, named("a"), nil)
-			if load(t, tr, "a", spec(length, typ, params)) != nil {
+			readOnly := typ == "verity"
+			if loadAs(t, tr, "a", spec(length, typ, params), readOnly) != nil {
 				continue
 			}
 			must(t, tr, dmwire.CmdSuspend, named("a"), nil)
@@ -136,7 +137,11 @@ func FuzzTable(f *testing.F) {
 				continue
 			}
 			// The error target does not print what it took.
-			create(t, tr, "a", parseSpec(t, first))
+			must(t, tr, dmwire.CmdCreate, named("a"), nil)
+			if err := loadAs(t, tr, "a", parseSpec(t, first), readOnly); err != nil {
+				t.Fatalf("%q: %v", first, err)
+			}
+			must(t, tr, dmwire.CmdSuspend, named("a"), nil)
 			if again := status(t, tr, "a", dmwire.StatusTable); again != first {
 				t.Errorf("%q came back as %q", first, again)
 			}

@@ -52,7 +52,10 @@ func newPlayer(t *testing.T, dir string) *player {
 		must(t, tr, dmwire.CmdTargetVersion, dmwire.Header{Name: name}, nil)
 	}
 	k.AddTarget(stub("mirror", 1, 14))
-	k.AddTarget(stub("crypt", 1, 24))
+	crypt := cryptTarget(47)
+	crypt.Autoload = false // it was there already
+	k.RemoveTarget("crypt")
+	k.AddTarget(crypt)
 	return &player{t: t, k: k, tr: tr, dir: filepath.Join("../testdata", dir), played: map[string]bool{}}
 }
 

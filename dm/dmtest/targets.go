@@ -17,5 +17,8 @@ func Targets(major, minor uint32) []Target {
 		zeroTarget(newer),
 		delayTarget(newer),
 		flakeyTarget(newer),
+		cryptTarget(minor),
+		integrityTarget(minor),
+		verityTarget(minor),
 	}
 }
