@@ -65,6 +65,15 @@ var conformance = []struct {
 	{"Concurrent", testConcurrent},
 	{"Cancelled", testCancelled},
 	{"Closed", testClosed},
+	{"CryptTables", testCryptTables},
+	{"CryptIO", testCryptIO},
+	{"CryptKey", testCryptKey},
+	{"Integrity", testIntegrity},
+	{"IntegrityTables", testIntegrityTables},
+	{"IntegrityCorruption", testIntegrityCorruption},
+	{"IntegrityRecalculate", testIntegrityRecalculate},
+	{"VerityTables", testVerityTables},
+	{"Verity", testVerity},
 }
 
 func runConformance(t *testing.T, d *driver) {

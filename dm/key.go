@@ -71,7 +71,7 @@ func (k Key) Reveal() string {
 func (k Key) IsZero() bool { return k == Key{} }
 
 // InKeyring reports whether the key is a reference to one in the keyring.
-func (k Key) InKeyring() bool { return k.Reveal()[0] == ':' }
+func (k Key) InKeyring() bool { return strings.HasPrefix(k.Reveal(), ":") }
 
 // Size is the length of the key in bytes, as its text says.
 func (k Key) Size() int {
@@ -98,7 +98,7 @@ func (k Key) Validate() error {
 	}
 	text := k.Reveal()
 	if !k.InKeyring() {
-		if len(text)%2 != 0 || len(text) > 2*maxKeySize {
+		if len(text) == 0 || len(text)%2 != 0 || len(text) > 2*maxKeySize {
 			return fmt.Errorf("a key of %d hex digits", len(text))
 		}
 		for i := range len(text) {

@@ -168,6 +168,9 @@ func FuzzParseTable(f *testing.F) {
 	}
 	f.Add("0 8 linear /dev/a\\ b 0\n8 8 delay a 0 1 b 0 2 c 0 3")
 	f.Add("0 8 snapshot a b PO 8 2 discard_zeroes_cow discard_passdown_origin")
+	for _, line := range cryptSeeds(f) {
+		f.Add(line)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		tab, err := ParseTable(text)
 		if err != nil {
@@ -198,6 +201,8 @@ func FuzzParseTable(f *testing.F) {
 }
 
 func FuzzStatus(f *testing.F) {
+	f.Add("0 64664 32768")
+	f.Add("V")
 	for _, s := range []string{"2 1:0 1:1 1 AD", "0 1 2", "16/2048 16", "Merge failed", "65535 1 A"} {
 		f.Add(s)
 	}

@@ -75,7 +75,12 @@ type boolOption struct {
 }
 
 // Params is "cipher key ivoffset device offset [n option…]", with the key.
-func (c Crypt) Params() string {
+func (c Crypt) Params() string { return c.params(c.Key.Reveal()) }
+
+// Redacted is Params without the key.
+func (c Crypt) Redacted() string { return c.params(c.Key.String()) }
+
+func (c Crypt) params(key string) string {
 	var opts []string
 	for _, f := range c.boolOptions() {
 		if *f.on {
@@ -94,7 +99,7 @@ func (c Crypt) Params() string {
 	if c.IVLargeSectors {
 		opts = append(opts, "iv_large_sectors")
 	}
-	args := []string{c.Cipher, c.Key.Reveal(), num(c.IVOffset), c.Device, num(c.Offset)}
+	args := []string{c.Cipher, key, num(c.IVOffset), c.Device, num(c.Offset)}
 	if len(opts) > 0 {
 		args = append(append(args, num(len(opts))), opts...)
 	}

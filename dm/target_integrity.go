@@ -39,13 +39,16 @@ type Alg struct {
 	Key  Key    // of bytes, or none
 }
 
-// reveal is the form of the table, with the key in the clear.
-func (a Alg) reveal() string {
+// text is the form of the table, with the key as show gives it.
+func (a Alg) text(show func(Key) string) string {
 	if a.Key.IsZero() {
 		return a.Name
 	}
-	return a.Name + ":" + a.Key.Reveal()
+	return a.Name + ":" + show(a.Key)
 }
+
+// String is "name:key" without the bytes of the key.
+func (a Alg) String() string { return a.text(Key.String) }
 
 func (a Alg) validate(what string) error {
 	switch {
@@ -116,7 +119,12 @@ func (Integrity) TargetType() string { return "integrity" }
 
 // Params is "device offset tagsize mode n option…", in the order of
 // dm_integrity_status, with the keys.
-func (i Integrity) Params() string {
+func (i Integrity) Params() string { return i.params(Key.Reveal) }
+
+// Redacted is Params without the keys.
+func (i Integrity) Redacted() string { return i.params(Key.String) }
+
+func (i Integrity) params(show func(Key) string) string {
 	var opts []string
 	text := func(name, value string) {
 		if value != "" {
@@ -156,7 +164,7 @@ func (i Integrity) Params() string {
 	flag("fix_hmac", i.FixHMAC)
 	flag("legacy_recalculate", i.LegacyRecalculate)
 	for _, a := range i.algs() {
-		text(a.name, a.alg.reveal())
+		text(a.name, a.alg.text(show))
 	}
 	tag := "-"
 	if i.TagSize > 0 {

@@ -104,6 +104,10 @@ func FuzzTable(f *testing.F) {
 		}
 	}
 	f.Add(uint64(8), "linear", "254:0 0") // the device itself
+	for _, line := range cryptSeeds(f) {
+		s := parseSpec(f, line)
+		f.Add(s.Length, s.Type, s.Params)
+	}
 	f.Fuzz(func(t *testing.T, length uint64, typ, params string) {
 		if len(typ) >= dmwire.TypeLen || len(params) > 2000 {
 			return
