@@ -152,7 +152,9 @@ func testVerityTables(t *testing.T, e *env) {
 		base,
 		with(func(v *dm.Verity) { v.ChromeOS, v.Salt = true, "1234" }),
 		with(func(v *dm.Verity) { v.OnCorruption = dm.VerityIgnore }),
-		with(func(v *dm.Verity) { v.OnCorruption, v.IgnoreZeroBlocks, v.CheckAtMostOnce = dm.VerityRestart, true, true }),
+		with(func(v *dm.Verity) {
+			v.OnCorruption, v.IgnoreZeroBlocks, v.CheckAtMostOnce = dm.VerityRestart, true, true
+		}),
 		with(func(v *dm.Verity) { v.OnCorruption = dm.VerityPanic }),
 		with(func(v *dm.Verity) {
 			v.FEC = dm.VerityFEC{Device: e.disks[2], Roots: 2, Blocks: 512, Start: 8}
