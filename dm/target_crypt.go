@@ -167,7 +167,7 @@ func validCipher(spec string, aead bool) error {
 		return nil
 	}
 	if aead || strings.Contains(spec, "(") {
-		return fmt.Errorf("cipher %s: names of the crypto API start with capi:", spec)
+		return fmt.Errorf("cipher %s: a name of the crypto API needs capi: before it", spec)
 	}
 	cipher, rest, _ := strings.Cut(spec, "-")
 	mode, iv, _ := strings.Cut(rest, "-")
@@ -268,8 +268,8 @@ func (c *Crypt) option(r *argReader, opt string) {
 	}
 }
 
-// SetKey gives a suspended [Crypt] that lost its key, or another of the same
-// size, a key. The kernel refuses it while the device runs.
+// SetKey gives a suspended [Crypt] its key, or another one, of the same size
+// as in its table. The kernel refuses it while the device runs.
 type SetKey struct{ Key Key }
 
 // TargetType is "crypt".
@@ -283,7 +283,8 @@ func (m SetKey) Validate() error { return m.Key.Validate() }
 
 // WipeKey makes the kernel forget the key of a suspended [Crypt]. The device
 // can't be resumed until it has one again: the error of a resume has the code
-// EAGAIN.
+// EAGAIN, and the device stays suspended. Its table shows zeros as the key,
+// which is a key like any other: don't load that table.
 type WipeKey struct{}
 
 // TargetType is "crypt".
