@@ -347,6 +347,8 @@ func TestCryptStatuses(t *testing.T) {
 		"3 64664 32768": IntegrityStatus{3, 64664, true, 32768},
 		"V":             VerityStatus{},
 		"C":             VerityStatus{Corrupted: true},
+		"V -":           VerityStatus{FECReported: true},
+		"C 12":          VerityStatus{true, true, true, 12},
 	} {
 		typ := strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%T", want), "dm."), "Status"))
 		got, err := Status{Type: typ, Text: text}.Typed()
@@ -355,7 +357,7 @@ func TestCryptStatuses(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(10, func() {
 			ParseIntegrityStatus("3 64664 32768")
-			ParseVerityStatus("C")
+			ParseVerityStatus("C 1")
 		}); n > 0 {
 			t.Errorf("%v allocations", n)
 		}
@@ -365,7 +367,7 @@ func TestCryptStatuses(t *testing.T) {
 			t.Errorf("integrity %q: %v", bad, err)
 		}
 	}
-	for _, bad := range []string{"", "X", "V C x y"} {
+	for _, bad := range []string{"", "X", "V x", "V 1 2", "V - -", "- V"} {
 		if _, err := ParseVerityStatus(bad); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("verity %q: %v", bad, err)
 		}

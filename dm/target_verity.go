@@ -302,17 +302,24 @@ func (v *Verity) option(r *argReader, opt string) {
 // VerityStatus says whether a [Verity] has met a block that does not match.
 type VerityStatus struct {
 	Corrupted bool
-	// Corrects tells that the kernel reports on error correction, which it
-	// does from Linux 7.0 on where the device has it; Corrected is the
-	// number of blocks that it restored.
-	Corrects  bool
-	Corrected uint64
+	// FECReported says that the kernel tells about error correction, which it
+	// does since Linux 6.19; FECEnabled that the device has it. Corrected
+	// blocks were restored since the table is loaded.
+	FECReported, FECEnabled bool
+	Corrected               uint64
 }
 
-// ParseVerityStatus reads "V" or "C".
+// ParseVerityStatus reads "V" or "C", and what newer kernels print behind it.
 func ParseVerityStatus(text string) (VerityStatus, error) {
 	r := readArgs(text)
 	s := VerityStatus{Corrupted: r.oneOf("state", "V", "C") == 1}
+	if s.FECReported = r.left() > 0; s.FECReported {
+		if s.FECEnabled = r.peek() != "-"; s.FECEnabled {
+			s.Corrected = r.uint("corrected blocks", 64)
+		} else {
+			r.str("corrected blocks")
+		}
+	}
 	if err := r.end(); err != nil {
 		return VerityStatus{}, badStatus("verity", err)
 	}
@@ -321,8 +328,15 @@ func ParseVerityStatus(text string) (VerityStatus, error) {
 
 // String is the kernel's text.
 func (s VerityStatus) String() string {
+	text := "V"
 	if s.Corrupted {
-		return "C"
+		text = "C"
 	}
-	return "V"
+	switch {
+	case !s.FECReported:
+		return text
+	case !s.FECEnabled:
+		return text + " -"
+	}
+	return text + " " + num(s.Corrected)
 }
