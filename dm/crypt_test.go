@@ -219,6 +219,13 @@ func TestCryptValidate(t *testing.T) {
 		{"", func(c *Crypt) { c.Cipher, c.Key = "capi:ecb(cipher_null)", Key{} }},
 		{"", func(c *Crypt) { c.Cipher, c.Integrity = "capi:gcm(aes)-random", CryptIntegrity{28, true} }},
 		{"", func(c *Crypt) { c.Key = KeyringKey(64, "trusted", "k") }},
+		{"", func(c *Crypt) {
+			*c = Crypt{
+				Cipher: "aes-cbc-essiv:sha256", Key: NewKey([]byte{3}), IVOffset: 8, Device: `/dev/a b\c`, Offset: 9, AllowDiscards: true, SameCPUCrypt: true,
+				HighPriority: true, SubmitFromCryptCPUs: true, NoReadWorkqueue: true, NoWriteWorkqueue: true, Integrity: CryptIntegrity{TagSize: 480},
+				IntegrityKeySize: 1, SectorSize: 2048, IVLargeSectors: true,
+			}
+		}},
 		{"empty device", func(c *Crypt) { c.Device = "" }},
 		{"cipher is empty", func(c *Crypt) { c.Cipher = "" }},
 		{"blank", func(c *Crypt) { c.Cipher = "aes x" }},
@@ -262,6 +269,16 @@ func TestCryptValidate(t *testing.T) {
 		{"need internal_hash", func(i *Integrity) { i.InternalHash, i.TagSize, i.Mode = Alg{}, 4, IntegrityBitmap }},
 		{"need internal_hash", func(i *Integrity) { i.InternalHash, i.TagSize, i.Recalculate = Alg{}, 4, true }},
 		{"inline mode", func(i *Integrity) { i.Mode, i.MetaDevice = IntegrityInline, "/dev/y" }},
+		{"inline mode", func(i *Integrity) { i.Mode, i.JournalSectors = IntegrityInline, 8 }},
+		{"power of 2", func(i *Integrity) { i.SectorsPerBit = 1000 }},
+		{"", func(i *Integrity) {
+			*i = Integrity{
+				Device: "/dev/x", Offset: 1, TagSize: 9, Mode: IntegrityBitmap, MetaDevice: "/dev/y", BlockSize: 4096, Recalculate: true,
+				ResetRecalculate: true, AllowDiscards: true, JournalSectors: 3, InterleaveSectors: 5, FixPadding: true, BufferSectors: 7,
+				JournalWatermark: new(uint8(0)), CommitTime: ms(0), SectorsPerBit: 1 << 40, BitmapFlushInterval: ms(time.Second), FixHMAC: true,
+				LegacyRecalculate: true, InternalHash: Alg{"a", NewKey([]byte{1})}, JournalCrypt: Alg{"b", NewKey([]byte{2})}, JournalMAC: Alg{Name: "c"},
+			}
+		}},
 		{"without an algorithm", func(i *Integrity) { i.JournalMAC.Key = NewKey([]byte{1}) }},
 		{"keyring", func(i *Integrity) { i.JournalMAC = Alg{"hmac(sha256)", KeyringKey(8, "user", "a")} }},
 		{"colon", func(i *Integrity) { i.JournalMAC = Alg{Name: "a:b"} }},
@@ -277,6 +294,13 @@ func TestCryptValidate(t *testing.T) {
 	}{
 		{"", func(*Verity) {}},
 		{"empty device", func(v *Verity) { v.HashDevice = "" }},
+		{"", func(v *Verity) {
+			*v = Verity{
+				ChromeOS: true, Device: "a", HashDevice: "b c", DataBlockSize: 512, HashBlockSize: 512, DataBlocks: 4096, HashStart: 3, Algorithm: "sha512",
+				RootDigest: strings.Repeat("0a", 64), Salt: "f0", OnCorruption: VerityPanic, OnError: VerityRestart, IgnoreZeroBlocks: true,
+				CheckAtMostOnce: true, TryVerifyInTasklet: true, FEC: VerityFEC{"c", 24, 1 << 20, 9}, RootHashSigKeyDesc: "d",
+			}
+		}},
 		{"data block size", func(v *Verity) { v.DataBlockSize = 0 }},
 		{"hash block size", func(v *Verity) { v.HashBlockSize = 0 }},
 		{"data block size", func(v *Verity) { v.DataBlockSize = 128 << 10 }},

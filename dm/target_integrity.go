@@ -233,10 +233,12 @@ func (i Integrity) Validate(length Sectors) error {
 		return fmt.Errorf("tag of %d bytes, the target takes %d", i.TagSize, maxIntegrityTag)
 	case i.JournalWatermark != nil && *i.JournalWatermark > 100:
 		return fmt.Errorf("journal watermark of %d percent", *i.JournalWatermark)
+	case i.SectorsPerBit&(i.SectorsPerBit-1) != 0:
+		return fmt.Errorf("%d sectors per bit are not a power of 2", uint64(i.SectorsPerBit))
 	case !hash && (i.Mode == IntegrityBitmap || i.AllowDiscards || i.Recalculate || i.ResetRecalculate):
 		return errors.New("bitmap mode, discards and recalculation need internal_hash")
-	case i.Mode == IntegrityInline && (i.MetaDevice != "" || !hash || i.AllowDiscards || i.JournalCrypt.Name != "" || i.JournalMAC.Name != ""):
-		return errors.New("inline mode needs internal_hash, and excludes meta_device, discards and what concerns the journal")
+	case i.Mode == IntegrityInline && (i.MetaDevice != "" || !hash || i.AllowDiscards || i.JournalSectors > 0 || i.JournalCrypt.Name != "" || i.JournalMAC.Name != ""):
+		return errors.New("inline mode needs internal_hash, and excludes meta_device, discards and a journal")
 	}
 	return nil
 }
