@@ -77,8 +77,17 @@ func (e *env) printedAgain(t *testing.T, length dm.Sectors, target dm.Target, re
 		t.Errorf("%v can't be loaded again: %v", printed, err)
 	}
 	again, err := e.c.Table(ctx, info.Dev, dm.StatusOptions{})
-	if err != nil || !again.Equal(printed) {
-		t.Errorf("printed %v, then %v, %v", printed, again, err)
+	if err != nil || len(again) != 1 {
+		t.Fatalf("table %v, %v", again, err)
+	}
+	if i, ok := again[0].Target.(dm.Integrity); ok && i.Mode == dm.IntegrityBitmap {
+		// Linux 5.10 loads the second table from the superblock of a live device,
+		// takes its bitmap for that of a crash and recalculates.
+		i.Recalculate = printed[0].Target.(dm.Integrity).Recalculate
+		again[0].Target = i
+	}
+	if !again.Equal(printed) {
+		t.Errorf("printed %v, then %v", printed, again)
 	}
 	status, err := e.c.Status(ctx, info.Dev, dm.StatusOptions{})
 	if err != nil || len(status) != 1 {

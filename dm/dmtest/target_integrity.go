@@ -186,6 +186,9 @@ func (i *integrity) number(name string, v uint32) error {
 }
 
 func (i *integrity) flag(name string) error {
+	if i.version[1] < 10 && (name == "reset_recalculate" || name == "fix_hmac") {
+		return i.a.Fail(EINVAL, "Invalid argument")
+	}
 	switch name {
 	case "reset_recalculate":
 		i.on["recalculate"] = true

@@ -215,7 +215,9 @@ func (v *verity) options(argv []string) error {
 }
 
 func (v *verity) unknown(opt string) error {
-	v.a.Kernel().Log("verity", "Unrecognized verity feature request: %s", opt)
+	if v.version[1] >= 9 {
+		v.a.Kernel().Log("verity", "Unrecognized verity feature request: %s", opt)
+	}
 	return v.a.Fail(EINVAL, "Unrecognized verity feature request")
 }
 
