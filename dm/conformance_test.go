@@ -113,6 +113,15 @@ var conformance = []struct {
 	{"Writecache", testWritecache},
 	{"Era", testEra},
 	{"Clone", testClone},
+	{"CryptTables", testCryptTables},
+	{"CryptIO", testCryptIO},
+	{"CryptKey", testCryptKey},
+	{"Integrity", testIntegrity},
+	{"IntegrityTables", testIntegrityTables},
+	{"IntegrityCorruption", testIntegrityCorruption},
+	{"IntegrityRecalculate", testIntegrityRecalculate},
+	{"VerityTables", testVerityTables},
+	{"Verity", testVerity},
 }
 
 func runConformance(t *testing.T, d *driver) {

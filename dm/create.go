@@ -49,7 +49,7 @@ func validateCreate(name Name, t Table, opts CreateOptions) error {
 		err = validateNew(string(opts.UUID), MaxUUID, "uuid", opts.AnyName)
 	}
 	if err == nil && t != nil {
-		err = t.Validate()
+		err = t.validFor(opts.ReadOnly)
 	}
 	if err == nil && opts.Minor != nil && *opts.Minor > 0xfffff {
 		err = badName(num(*opts.Minor), "minor number out of range")

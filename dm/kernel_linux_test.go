@@ -56,6 +56,7 @@ func openNode(t *testing.T, name dm.Name, o blockdev.Options) *blockdev.Device {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Write = o.Write && !info.ReadOnly
 	f, err := blockdev.Open(info.Dev.Path(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -140,7 +140,7 @@ type LoadOptions struct {
 // takes effect with Resume; [Client.Reload] does both, safely. The table is
 // checked first, also against the sizes of the devices it maps.
 func (c *Client) Load(ctx context.Context, ref Ref, t Table, opts LoadOptions) error {
-	if err := t.Validate(); err != nil {
+	if err := t.validFor(opts.ReadOnly); err != nil {
 		return fail("load", ref, err)
 	}
 	return run0(ctx, c, "load", ref, func(context.Context) error {

@@ -32,8 +32,10 @@ func words(params string) []span {
 }
 
 // secretSpans are the places of what must not be shown of the arguments of a
-// target: the key of crypt, the keys of integrity. Names of keys in the
-// kernel's keyring (":64:logon:name") are no secrets, nor is "-".
+// target: the key of crypt, the keys of integrity. They go by place and name
+// alone, so that arguments of a newer kernel, which no parser understands,
+// hide theirs too. Names of keys in the kernel's keyring (":64:logon:name")
+// are no secrets, nor is "-".
 func secretSpans(target, params string) []span {
 	var found []span
 	w := words(params)
@@ -41,7 +43,7 @@ func secretSpans(target, params string) []span {
 	case "crypt":
 		// cipher key iv_offset device offset …
 		if len(w) > 1 {
-			if key := params[w[1].start:w[1].end]; key != "-" && key[0] != ':' {
+			if !publicKey(unquote(params[w[1].start:w[1].end])) {
 				found = append(found, w[1])
 			}
 		}
@@ -49,11 +51,12 @@ func secretSpans(target, params string) []span {
 		// internal_hash:hmac(sha256):<key>, journal_crypt:…, journal_mac:…
 		for _, s := range w {
 			name, rest, ok := strings.Cut(params[s.start:s.end], ":")
+			name = unquote(name)
 			if !ok || name != "internal_hash" && name != "journal_crypt" && name != "journal_mac" {
 				continue
 			}
-			if i := strings.LastIndexByte(rest, ':'); i >= 0 && i+1 < len(rest) {
-				found = append(found, span{s.end - len(rest) + i + 1, s.end})
+			if _, key, ok := strings.Cut(rest, ":"); ok && key != "" {
+				found = append(found, span{s.end - len(key), s.end})
 			}
 		}
 	}
@@ -66,7 +69,7 @@ func messageSpans(text string) []span {
 	if len(w) < 3 || !strings.EqualFold(text[w[0].start:w[0].end], "key") || !strings.EqualFold(text[w[1].start:w[1].end], "set") {
 		return nil
 	}
-	if key := text[w[2].start:w[2].end]; key == "-" || key[0] == ':' {
+	if len(w) == 3 && publicKey(unquote(text[w[2].start:w[2].end])) {
 		return nil
 	}
 	return w[2:]

@@ -35,7 +35,7 @@ type ReloadOptions struct {
 //
 // A device that was suspended before runs afterwards.
 func (c *Client) Reload(ctx context.Context, ref Ref, t Table, opts ReloadOptions) (Info, error) {
-	if err := t.Validate(); err != nil {
+	if err := t.validFor(opts.ReadOnly); err != nil {
 		return Info{}, fail("reload", ref, err)
 	}
 	return run(ctx, c, "reload", ref, func(ctx context.Context) (Info, error) {

@@ -235,6 +235,19 @@ func (t Table) Validate() error {
 	return nil
 }
 
+// validFor is Validate for a table that is loaded in the given mode.
+func (t Table) validFor(readOnly bool) error {
+	if err := t.Validate(); err != nil || readOnly {
+		return err
+	}
+	for i, s := range t {
+		if r, ok := s.Target.(ReadOnlyTarget); ok && r.NeedsReadOnly() {
+			return badTable("segment %d (%s): needs a read-only table", i, s.Target.TargetType())
+		}
+	}
+	return nil
+}
+
 // specs is the wire form.
 func (t Table) specs() []dmwire.Spec {
 	specs := make([]dmwire.Spec, len(t))

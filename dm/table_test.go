@@ -53,6 +53,10 @@ func TestRecordedTables(t *testing.T) {
 				t.Errorf("%s: %q: %v", tt.Case, line, err)
 				continue
 			}
+			if tt.Case == "crynull" {
+				// Recorded with dmsetup, which put zeros over the "-" too.
+				line = strings.Replace(line, "ecb 0", "ecb -", 1)
+			}
 			got := strings.Fields(tab.Format())
 			if want := strings.Fields(line); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: %q is printed as %q", tt.Case, line, got)
@@ -164,6 +168,9 @@ func FuzzParseTable(f *testing.F) {
 	}
 	f.Add("0 8 linear /dev/a\\ b 0\n8 8 delay a 0 1 b 0 2 c 0 3")
 	f.Add("0 8 snapshot a b PO 8 2 discard_zeroes_cow discard_passdown_origin")
+	for _, line := range cryptSeeds(f) {
+		f.Add(line)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		tab, err := ParseTable(text)
 		if err != nil {
@@ -194,6 +201,8 @@ func FuzzParseTable(f *testing.F) {
 }
 
 func FuzzStatus(f *testing.F) {
+	f.Add("0 64664 32768")
+	f.Add("V")
 	for _, s := range []string{"2 1:0 1:1 1 AD", "0 1 2", "16/2048 16", "Merge failed", "65535 1 A"} {
 		f.Add(s)
 	}

@@ -30,6 +30,13 @@ type Mapper interface {
 	Extents(length Sectors) []Extent
 }
 
+// ReadOnlyTarget is implemented by a target that the kernel takes in a
+// read-only table alone. A writable table with it is refused before any
+// ioctl; see ReadOnly in the options of Create, Load and Reload.
+type ReadOnlyTarget interface {
+	NeedsReadOnly() bool
+}
+
 // Redacter is implemented by a target with secrets in its Params.
 type Redacter interface {
 	// Redacted is Params with each secret replaced.
@@ -121,6 +128,9 @@ var builtin = map[string]builtinTarget{
 	"writecache":      {parseWritecache, statusParser(ParseWritecacheStatus)},
 	"era":             {parseEra, statusParser(ParseEraStatus)},
 	"clone":           {parseClone, statusParser(ParseCloneStatus)},
+	"crypt":           {parse: parseCrypt},
+	"integrity":       {parseIntegrity, statusParser(ParseIntegrityStatus)},
+	"verity":          {parseVerity, statusParser(ParseVerityStatus)},
 }
 
 func statusParser[T fmt.Stringer](parse func(string) (T, error)) func(string) (fmt.Stringer, error) {

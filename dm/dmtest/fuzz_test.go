@@ -105,6 +105,10 @@ func FuzzTable(f *testing.F) {
 		}
 	}
 	f.Add(uint64(8), "linear", "254:0 0") // the device itself
+	for _, line := range cryptSeeds(f) {
+		s := parseSpec(f, line)
+		f.Add(s.Length, s.Type, s.Params)
+	}
 	f.Fuzz(func(t *testing.T, length uint64, typ, params string) {
 		if len(typ) >= dmwire.TypeLen || len(params) > 2000 {
 			return
@@ -118,7 +122,8 @@ func FuzzTable(f *testing.F) {
 				create(t, tr, "pool", spec(8192, "thin-pool", "1:9 1:10 128 0"))
 				mustSay(t, tr, "pool", "create_thin 0", "create_snap 1 0")
 			}
-			if load(t, tr, "a", spec(length, typ, params)) != nil {
+			readOnly := typ == "verity"
+			if loadAs(t, tr, "a", spec(length, typ, params), readOnly) != nil {
 				continue
 			}
 			must(t, tr, dmwire.CmdSuspend, named("a"), nil)
@@ -141,7 +146,11 @@ func FuzzTable(f *testing.F) {
 				continue
 			}
 			// The error target does not print what it took.
-			create(t, tr, "a", parseSpec(t, first))
+			must(t, tr, dmwire.CmdCreate, named("a"), nil)
+			if err := loadAs(t, tr, "a", parseSpec(t, first), readOnly); err != nil {
+				t.Fatalf("%q: %v", first, err)
+			}
+			must(t, tr, dmwire.CmdSuspend, named("a"), nil)
 			if again := status(t, tr, "a", dmwire.StatusTable); again != first {
 				t.Errorf("%q came back as %q", first, again)
 			}

@@ -53,7 +53,10 @@ func newPlayer(t *testing.T, dir string) *player {
 	}
 	k.RemoveTarget("mirror") // it was loaded behind the others there
 	k.AddTarget(stub("mirror", 1, 14))
-	k.AddTarget(stub("crypt", 1, 24))
+	crypt := cryptTarget(47)
+	crypt.Autoload = false // it was there already
+	k.RemoveTarget("crypt")
+	k.AddTarget(crypt)
 	return &player{t: t, k: k, tr: tr, dir: filepath.Join("../testdata", dir), played: map[string]bool{}}
 }
 

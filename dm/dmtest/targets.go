@@ -31,5 +31,8 @@ func Targets(major, minor uint32) []Target {
 		writecacheTarget(major == 4 && minor < 45),
 		eraTarget(),
 		cloneTarget(),
+		cryptTarget(minor),
+		integrityTarget(minor),
+		verityTarget(minor),
 	}
 }

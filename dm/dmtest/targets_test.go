@@ -49,6 +49,26 @@ func status(t testing.TB, tr *Transport, name string, flags dmwire.Flags) string
 	return strings.Join(lines, "\n")
 }
 
+// loadAs loads a table, read-only where the target needs it.
+func loadAs(t testing.TB, tr *Transport, name string, s dmwire.Spec, readOnly bool) error {
+	t.Helper()
+	h := dmwire.Header{Name: name, TargetCount: 1}
+	if readOnly {
+		h.Flags = dmwire.ReadOnly
+	}
+	_, _, err := call(t, tr, dmwire.CmdLoad, h, loadPayload(t, s))
+	return err
+}
+
+// withoutKey puts zeros over the key of crypt, as dmsetup did in the
+// recording.
+func withoutKey(line string) string {
+	if w := strings.Fields(line); len(w) > 4 && w[2] == "crypt" {
+		return strings.Replace(line, " "+w[4]+" ", " "+strings.Repeat("0", len(w[4]))+" ", 1)
+	}
+	return line
+}
+
 type recordedCase struct {
 	Case   string
 	In     string
@@ -122,7 +142,7 @@ func TestRecordedTargets(t *testing.T) {
 			}
 			collect, _ := tr.KernelLog()
 			must(t, tr, dmwire.CmdCreate, dmwire.Header{Name: c.Case}, nil)
-			err := load(t, tr, c.Case, spec)
+			err := loadAs(t, tr, c.Case, spec, spec.Type == "verity" && c.RC == 0)
 			if (err != nil) != (c.RC != 0) {
 				t.Errorf("%s %q: %v", c.Case, c.In, err)
 			}
@@ -143,7 +163,7 @@ func TestRecordedTargets(t *testing.T) {
 			if got := status(t, tr, c.Case, 0); got != c.Status[0] {
 				t.Errorf("%s: status %q, want %q", c.Case, got, c.Status[0])
 			}
-			if got := status(t, tr, c.Case, dmwire.StatusTable); got != c.Table[0] {
+			if got := status(t, tr, c.Case, dmwire.StatusTable); withoutKey(got) != c.Table[0] {
 				t.Errorf("%s: table %q, want %q", c.Case, got, c.Table[0])
 			}
 			if got := status(t, tr, c.Case, dmwire.IMAMeasurement); c.IMA != nil && got != *c.IMA {
