@@ -26,7 +26,7 @@ const (
 // To grow a pool that is in use, make the data device larger and reload the
 // pool with a larger length. Writes that a full pool has queued go on then.
 type ThinPool struct {
-	Metadata  string // device of 4096-byte blocks; what is beyond 15.8 GiB is not used
+	Metadata  string // device of 4096-byte blocks; what is beyond 15.9 GiB is not used
 	Data      string
 	BlockSize Sectors // 128 to 2097152, a multiple of 128; fixed once the pool is made
 	// LowWaterMark is the number of free data blocks at which the pool raises

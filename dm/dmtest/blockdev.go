@@ -32,8 +32,10 @@ func (d *device) blockSize() int  { return 512 }
 func (d *device) takesRequests() bool { return d.requests }
 
 // discards goes by the devices below; a target may fail discards all the same.
-func (d *device) discards() bool {
-	if d.live == nil {
+func (d *device) discards() bool { return d.discardsBelow(0) }
+
+func (d *device) discardsBelow(depth int) bool {
+	if d.live == nil || depth > 16 { // devices may map each other in a circle
 		return false
 	}
 	for _, ti := range d.live.targets {
@@ -41,7 +43,12 @@ func (d *device) discards() bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(d.live.devs, func(x *Dev) bool { return x.bdev != blockDev(d) && !x.bdev.discards() })
+	return !slices.ContainsFunc(d.live.devs, func(x *Dev) bool {
+		if below, ok := x.bdev.(*device); ok {
+			return !below.discardsBelow(depth + 1)
+		}
+		return !x.bdev.discards()
+	})
 }
 
 // lookupDev is dm_get_dev_t: the number behind a path or "major:minor".

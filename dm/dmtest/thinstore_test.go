@@ -267,3 +267,31 @@ func TestThinMetadataFails(t *testing.T) {
 		k.AssertClean(t)
 	}
 }
+
+// Whether a pool passes discards down goes by what is below its data device.
+func TestDiscardSupport(t *testing.T) {
+	k := New(WithVersion(4, 43, 0))
+	k.AddDisk("/dev/meta", 8, 0, 16384)
+	data := k.AddDisk("/dev/data", 8, 1, 16384)
+	tr := k.Transport()
+	create(t, tr, "low", linearTo("8:1", 8192))
+	create(t, tr, "high", linearTo("/dev/mapper/low", 8192))
+	for _, takes := range []bool{true, false} {
+		data.SetDiscards(takes)
+		create(t, tr, "pool", spec(8192, "thin-pool", "8:0 /dev/mapper/high 128 0"))
+		if got := strings.Contains(status(t, tr, "pool", 0), " discard_passdown "); got != takes {
+			t.Errorf("passed down: %v, the disk takes discards: %v", got, takes)
+		}
+		remove(t, tr, "pool")
+	}
+	// A circle ends somewhere.
+	swapTable(t, tr, "low", linearTo("/dev/mapper/high", 8192))
+	create(t, tr, "pool", spec(8192, "thin-pool", "8:0 /dev/mapper/high 128 0"))
+	if got := status(t, tr, "pool", 0); !strings.Contains(got, " no_discard_passdown ") {
+		t.Errorf("%q", got)
+	}
+	remove(t, tr, "pool")
+	swapTable(t, tr, "low", linearTo("8:1", 8192))
+	remove(t, tr, "high", "low")
+	k.AssertClean(t)
+}
