@@ -92,7 +92,8 @@ type Integrity struct {
 	AllowDiscardsKeyed bool
 
 	// The next three matter when the device is formatted. 0 is the kernel's
-	// default. The kernel rounds them and prints what it took.
+	// default. The kernel rounds them and prints what it took; Linux 7.2 prints
+	// JournalSectors in journal mode alone.
 	JournalSectors    Sectors
 	InterleaveSectors Sectors // data between two runs of tags, a power of 2
 	FixPadding        bool    // less space lost between data and tags
