@@ -274,7 +274,7 @@ func TestCryptValidate(t *testing.T) {
 		{"", func(i *Integrity) {
 			*i = Integrity{
 				Device: "/dev/x", Offset: 1, TagSize: 9, Mode: IntegrityBitmap, MetaDevice: "/dev/y", BlockSize: 4096, Recalculate: true,
-				ResetRecalculate: true, AllowDiscards: true, JournalSectors: 3, InterleaveSectors: 5, FixPadding: true, BufferSectors: 7,
+				ResetRecalculate: true, AllowDiscards: true, AllowDiscardsKeyed: true, JournalSectors: 3, InterleaveSectors: 5, FixPadding: true, BufferSectors: 7,
 				JournalWatermark: new(uint8(0)), CommitTime: ms(0), SectorsPerBit: 1 << 40, BitmapFlushInterval: ms(time.Second), FixHMAC: true,
 				LegacyRecalculate: true, InternalHash: Alg{"a", NewKey([]byte{1})}, JournalCrypt: Alg{"b", NewKey([]byte{2})}, JournalMAC: Alg{Name: "c"},
 			}

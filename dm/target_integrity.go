@@ -86,9 +86,14 @@ type Integrity struct {
 	Recalculate      bool // make the tags of what is there; goes on until done
 	ResetRecalculate bool // start again from the beginning; Linux 5.13
 	AllowDiscards    bool
+	// AllowDiscardsKeyed allows discards too, and marks what was discarded with
+	// a tag that can't be made without the key of InternalHash; Linux 7.2 and
+	// later releases of 6.12.
+	AllowDiscardsKeyed bool
 
 	// The next three matter when the device is formatted. 0 is the kernel's
-	// default. The kernel rounds them and prints what it took.
+	// default. The kernel rounds them and prints what it took; Linux 7.2 prints
+	// JournalSectors in journal mode alone.
 	JournalSectors    Sectors
 	InterleaveSectors Sectors // data between two runs of tags, a power of 2
 	FixPadding        bool    // less space lost between data and tags
@@ -151,6 +156,7 @@ func (i Integrity) params(show func(Key) string) string {
 	flag("recalculate", i.Recalculate)
 	flag("reset_recalculate", i.ResetRecalculate)
 	flag("allow_discards", i.AllowDiscards)
+	flag("allow_discards_keyed", i.AllowDiscardsKeyed)
 	number("journal_sectors", uint64(i.JournalSectors))
 	number("interleave_sectors", uint64(i.InterleaveSectors))
 	number("buffer_sectors", uint64(i.BufferSectors))
@@ -235,9 +241,9 @@ func (i Integrity) Validate(length Sectors) error {
 		return fmt.Errorf("journal watermark of %d percent", *i.JournalWatermark)
 	case i.SectorsPerBit&(i.SectorsPerBit-1) != 0:
 		return fmt.Errorf("%d sectors per bit are not a power of 2", uint64(i.SectorsPerBit))
-	case !hash && (i.Mode == IntegrityBitmap || i.AllowDiscards || i.Recalculate || i.ResetRecalculate):
+	case !hash && (i.Mode == IntegrityBitmap || i.AllowDiscards || i.AllowDiscardsKeyed || i.Recalculate || i.ResetRecalculate):
 		return errors.New("bitmap mode, discards and recalculation need internal_hash")
-	case i.Mode == IntegrityInline && (i.MetaDevice != "" || !hash || i.AllowDiscards || i.JournalSectors > 0 || i.JournalCrypt.Name != "" || i.JournalMAC.Name != ""):
+	case i.Mode == IntegrityInline && (i.MetaDevice != "" || !hash || i.AllowDiscards || i.AllowDiscardsKeyed || i.JournalSectors > 0 || i.JournalCrypt.Name != "" || i.JournalMAC.Name != ""):
 		return errors.New("inline mode needs internal_hash, and excludes meta_device, discards and a journal")
 	}
 	return nil
@@ -276,7 +282,7 @@ func (i *Integrity) option(r *argReader, opt string) {
 	name, value, ok := strings.Cut(opt, ":")
 	if !ok {
 		for _, f := range []boolOption{
-			{"recalculate", &i.Recalculate}, {"reset_recalculate", &i.ResetRecalculate}, {"allow_discards", &i.AllowDiscards},
+			{"recalculate", &i.Recalculate}, {"reset_recalculate", &i.ResetRecalculate}, {"allow_discards", &i.AllowDiscards}, {"allow_discards_keyed", &i.AllowDiscardsKeyed},
 			{"fix_padding", &i.FixPadding}, {"fix_hmac", &i.FixHMAC}, {"legacy_recalculate", &i.LegacyRecalculate},
 		} {
 			if f.name == opt {

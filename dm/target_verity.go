@@ -63,7 +63,7 @@ type Verity struct {
 	Salt          string // lower-case hex digits; empty for none
 
 	OnCorruption VerityAction // about a block that does not match
-	OnError      VerityAction // about a failed I/O, not VerityIgnore; Linux 6.13
+	OnError      VerityAction // about a failed I/O, not VerityIgnore; Linux 6.12
 
 	IgnoreZeroBlocks   bool // don't read blocks that must be zero
 	CheckAtMostOnce    bool // check a block when it is read for the first time

@@ -15,7 +15,15 @@ import (
 // The tables of crypt, integrity and verity that a kernel was given, one after
 // the other on the same two disks, with what it printed or why it refused.
 func TestRecordedCrypt(t *testing.T) {
-	data, err := os.ReadFile("../testdata/targets/crypt-6.1.192.txt")
+	testRecordedCrypt(t, "crypt-6.1.192.txt", 47)
+}
+
+func TestRecordedCrypt612(t *testing.T) {
+	testRecordedCrypt(t, "crypt-6.12.txt", 48)
+}
+
+func testRecordedCrypt(t *testing.T, file string, minor uint32) {
+	data, err := os.ReadFile("../testdata/targets/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +40,7 @@ func TestRecordedCrypt(t *testing.T) {
 		}
 		return false
 	}
-	k := New()
+	k := New(WithVersion(4, minor, 0))
 	disks := []*Disk{k.AddDisk("/dev/ram0", 1, 0, 65536), k.AddDisk("/dev/ram1", 1, 1, 65536)}
 	tr := k.Transport()
 	n := map[string]int{}

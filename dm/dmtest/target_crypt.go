@@ -27,6 +27,7 @@ type crypt struct {
 	flags    map[string]bool
 	tagSize  uint32
 	profile  string
+	macSize  uint32 // of integrity_key_size
 	sector   uint64 // unit of encryption, bytes
 
 	mu        sync.RWMutex
@@ -153,6 +154,14 @@ func (c *crypt) option(opt string) string {
 				return "Unknown integrity profile"
 			}
 			c.tagSize, c.profile = n, profile
+			return ""
+		}
+	}
+	if number, ok := strings.CutPrefix(opt, "integrity_key_size:"); ok && c.newer() {
+		if n, ok := scanUint(number); ok {
+			if c.macSize = n; n == 0 {
+				return "Invalid integrity_key_size argument"
+			}
 			return ""
 		}
 	}
@@ -318,6 +327,9 @@ func (c *crypt) Table() string {
 	if c.tagSize > 0 {
 		opts = append(opts, fmt.Sprintf("integrity:%d:%s", c.tagSize, c.profile))
 	}
+	if c.macSize > 0 {
+		opts = append(opts, fmt.Sprintf("integrity_key_size:%d", c.macSize))
+	}
 	if c.sector != sectorSize {
 		opts = append(opts, fmt.Sprintf("sector_size:%d", c.sector))
 	}
@@ -352,7 +364,7 @@ func (c *crypt) IMA() string {
 	if c.sector != sectorSize {
 		fmt.Fprintf(&b, ",sector_size=%d", c.sector)
 	}
-	fmt.Fprintf(&b, ",cipher_string=%s,key_size=%d,key_parts=%d,key_extra_size=0,key_mac_size=0;", c.a.Argv[0], len(c.key), c.cipher.count)
+	fmt.Fprintf(&b, ",cipher_string=%s,key_size=%d,key_parts=%d,key_extra_size=0,key_mac_size=%d;", c.a.Argv[0], len(c.key), c.cipher.count, c.macSize)
 	return b.String()
 }
 

@@ -19,7 +19,7 @@ import (
 // nothing to replay; for the same reason bitmap mode recalculates only what
 // it is told to. The algorithms are those of integrityHash. Without
 // internal_hash no tags are kept, since nobody gives any; inline mode finds no
-// disk that could do it.
+// disk that could do it; and allow_discards_keyed is not known.
 type integrity struct {
 	a        *Args
 	version  [3]uint32
@@ -59,7 +59,7 @@ func integrityTarget(minor uint32) Target {
 	t := Target{Name: "integrity", Version: [3]uint32{1, 10, 0}, Autoload: true, Singleton: true}
 	switch {
 	case minor >= 48:
-		t.Version[1] = 13
+		t.Version[1] = 14
 	case minor < 46:
 		t.Version[1] = 6
 	}
@@ -290,8 +290,12 @@ func (i *integrity) IMA() string {
 	if i.perBlock != 1 {
 		s += fmt.Sprintf(",block_size=%d", i.perBlock*sectorSize)
 	}
+	discards := yn(i.on["allow_discards"])
+	if i.newer() {
+		discards += ",allow_discards_keyed=" + yn(i.on["allow_discards_keyed"])
+	}
 	return s + fmt.Sprintf(",recalculate=%s,allow_discards=%s,fix_padding=%s,fix_hmac=%s,legacy_recalculate=%s,journal_sectors=%d,interleave_sectors=%d,buffer_sectors=%d;",
-		yn(i.sb.flags&sbRecalculating != 0), yn(i.on["allow_discards"]), yn(i.sb.flags&sbFixedPadding != 0),
+		yn(i.sb.flags&sbRecalculating != 0), discards, yn(i.sb.flags&sbFixedPadding != 0),
 		yn(i.sb.flags&sbFixedHMAC != 0), yn(i.on["legacy_recalculate"]),
 		i.initial-superSectors, uint64(1)<<i.sb.log2Interleave, uint64(1)<<i.log2Buffer)
 }

@@ -180,7 +180,7 @@ func (v *verity) options(argv []string) error {
 				return bad("Conflicting error handling parameters")
 			}
 			v.mode = opt
-		case (opt == "restart_on_error" || opt == "panic_on_error") && v.version[1] >= 11:
+		case (opt == "restart_on_error" || opt == "panic_on_error") && v.version[1] >= 10:
 			if v.errorMode != "" {
 				return bad("Conflicting error handling parameters")
 			}
@@ -326,6 +326,9 @@ func (v *verity) IMA() string {
 		v.version[0], v.version[1], v.version[2], v.Status(true), format, v.data.Name(), v.hash.Name(), v.algorithm, v.root, v.saltText(), yn(v.ignoreZero), yn(v.atMostOnce))
 	if v.mode != "" {
 		s += ",verity_mode=" + v.mode
+	}
+	if v.errorMode != "" {
+		s += ",verity_error_mode=" + v.errorMode
 	}
 	return s + ";"
 }
