@@ -70,19 +70,6 @@ func testClone(t *testing.T, e *env) {
 	if s := status(); s.Hydrated != 2 {
 		t.Errorf("loaded again: %+v", s)
 	}
-	// A table that is loaded too early does not know what is written then.
-	if err := e.c.Load(ctx, c.Dev, tab(false), dm.LoadOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	e.io(t, c.Name, true, 5*8192, whole)
-	e.io(t, c.Name, false, 5*8192, whole)
-	if err := e.c.Suspend(ctx, c.Dev, dm.SuspendOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.c.Resume(ctx, c.Dev, dm.ResumeOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	e.io(t, c.Name, false, 0, data)
 	e.send(t, c.Dev, dm.EnableHydration)
 	await(t, e, c.Dev, "hydrated", dm.CloneStatus.Done)
 	e.send(t, c.Dev, dm.DisableHydration)

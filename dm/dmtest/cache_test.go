@@ -405,3 +405,33 @@ func TestCloneHydration(t *testing.T) {
 	}
 	dest.FailWith(nil)
 }
+
+// A table of a clone that was loaded too early does not know what was written
+// then, and takes it from the source.
+func TestCloneLoadedEarly(t *testing.T) {
+	k, tr, f := cached(t, "clone", "1:9 1:8 1:0 16 1 no_hydration")
+	if err := load(t, tr, "c", spec(16384, "clone", "1:9 1:8 1:0 16 1 no_hydration")); err != nil {
+		t.Fatal(err)
+	}
+	p := bytes.Repeat([]byte{7}, 8192)
+	if _, err := f.WriteAt(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	must(t, tr, dmwire.CmdSuspend, dmwire.Header{Name: "c", Flags: dmwire.Suspend}, nil)
+	must(t, tr, dmwire.CmdSuspend, named("c"), nil)
+	if _, err := f.ReadAt(p, 0); err != nil || p[0] != 0 || k.byteAt(t, 8, 0) != 7 {
+		t.Errorf("read %d, %v", p[0], err)
+	}
+	// Loaded while it is suspended, it does.
+	if _, err := f.WriteAt(bytes.Repeat([]byte{8}, 8192), 8192); err != nil {
+		t.Fatal(err)
+	}
+	must(t, tr, dmwire.CmdSuspend, dmwire.Header{Name: "c", Flags: dmwire.Suspend}, nil)
+	if err := load(t, tr, "c", spec(16384, "clone", "1:9 1:8 1:0 16 1 no_hydration")); err != nil {
+		t.Fatal(err)
+	}
+	must(t, tr, dmwire.CmdSuspend, named("c"), nil)
+	if _, err := f.ReadAt(p, 8192); err != nil || p[0] != 8 {
+		t.Errorf("read %d, %v", p[0], err)
+	}
+}
