@@ -14,8 +14,8 @@ import (
 	"github.com/linuxblock/linuxblock/dm"
 )
 
-// typedStatus is the status of a device with one segment.
-func typedStatus[T any](t *testing.T, e *env, ref dm.Ref) T {
+// segmentStatus is the status of a device with one segment.
+func segmentStatus[T any](t *testing.T, e *env, ref dm.Ref) T {
 	t.Helper()
 	list, err := e.c.Status(context.Background(), ref, dm.StatusOptions{})
 	if err != nil || len(list) != 1 {
@@ -61,7 +61,7 @@ func (e *env) holds(t *testing.T, name string, want []byte, off int64) {
 	}
 }
 
-func (e *env) reload(t *testing.T, name string, tab dm.Table) {
+func (e *env) swapTable(t *testing.T, name string, tab dm.Table) {
 	t.Helper()
 	// Without a flush, so that nothing that waits below holds it up.
 	opts := dm.ReloadOptions{SuspendOptions: dm.SuspendOptions{NoFlush: true, SkipLockFS: true}}
@@ -84,12 +84,12 @@ func (e *env) legs(t *testing.T, count int, n dm.Sectors) (devs []dm.Dev) {
 
 func (e *env) failLeg(t *testing.T, i int, n dm.Sectors) {
 	t.Helper()
-	e.reload(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d error", uint64(n)))
+	e.swapTable(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d error", uint64(n)))
 }
 
 func (e *env) healLeg(t *testing.T, i int, n dm.Sectors) {
 	t.Helper()
-	e.reload(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d linear %s 0", uint64(n), e.disks[i]))
+	e.swapTable(t, fmt.Sprintf("leg%d", i), e.table(t, "0 %d linear %s 0", uint64(n), e.disks[i]))
 }
 
 // A mirror copies its first leg to the others, tells when it is done, and
@@ -104,9 +104,9 @@ func testMirror(t *testing.T, e *env) {
 		HandleErrors: true,
 	})
 	m := e.create(t, "m", table, dm.CreateOptions{})
-	eventually(t, "sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, m.Dev).Complete() })
+	eventually(t, "sync", func() bool { return segmentStatus[dm.MirrorStatus](t, e, m.Dev).Complete() })
 	eventually(t, "event of the sync", func() bool { return e.info(t, m.Dev).EventNr == 1 })
-	s := typedStatus[dm.MirrorStatus](t, e, m.Dev)
+	s := segmentStatus[dm.MirrorStatus](t, e, m.Dev)
 	if s.Regions != 16 || s.LogType != "core" || len(s.Legs) != 3 || s.Legs[1] != (dm.MirrorLegStatus{Device: legs[1].String(), Health: dm.MirrorAlive}) || s.Failed() != nil {
 		t.Errorf("status %+v", s)
 	}
@@ -122,7 +122,7 @@ func testMirror(t *testing.T, e *env) {
 	e.failLeg(t, 0, size)
 	e.holds(t, "m", fresh, 8192)
 	eventually(t, "event of the read", func() bool { return e.info(t, m.Dev).EventNr == 2 })
-	if s := typedStatus[dm.MirrorStatus](t, e, m.Dev); s.Legs[0].Health != dm.MirrorReadFailed || len(s.Failed()) != 1 {
+	if s := segmentStatus[dm.MirrorStatus](t, e, m.Dev); s.Legs[0].Health != dm.MirrorReadFailed || len(s.Failed()) != 1 {
 		t.Errorf("status %+v", s)
 	}
 	e.remove(t, m.Dev, e.name("leg0"), e.name("leg1"), e.name("leg2"))
@@ -144,8 +144,8 @@ func testMirrorHoldsWrites(t *testing.T, e *env) {
 			done <- err
 		}()
 		eventually(t, "event of the write", func() bool { return e.info(t, m.Dev).EventNr == 1 }) // there was none of the sync
-		eventually(t, "region out of sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, m.Dev).InSync == 15 })
-		s := typedStatus[dm.MirrorStatus](t, e, m.Dev)
+		eventually(t, "region out of sync", func() bool { return segmentStatus[dm.MirrorStatus](t, e, m.Dev).InSync == 15 })
+		s := segmentStatus[dm.MirrorStatus](t, e, m.Dev)
 		if s.Legs[0].Health != dm.MirrorAlive || s.Legs[1].Health != dm.MirrorWriteFailed || s.Complete() {
 			t.Errorf("status %+v", s)
 		}
@@ -177,14 +177,14 @@ func testMirrorDiskLog(t *testing.T, e *env) {
 	tab := e.table(t, "0 8192 mirror disk 2 %s 512 2 %s 0 %s 0 2 handle_errors keep_log", log.Dev, legs[0], legs[1])
 	m := e.create(t, "m", tab, dm.CreateOptions{})
 	eventually(t, "sync", func() bool { return e.info(t, m.Dev).EventNr == 1 })
-	s := typedStatus[dm.MirrorStatus](t, e, m.Dev)
+	s := segmentStatus[dm.MirrorStatus](t, e, m.Dev)
 	if !s.Complete() || s.LogType != "disk" || s.LogDevice != log.Dev.String() || s.LogHealth != dm.MirrorAlive {
 		t.Errorf("status %+v", s)
 	}
 	e.failLeg(t, 1, size)
 	e.writeAt(t, "m", pattern(4096, 7), 0)
 	eventually(t, "event of the write", func() bool { return e.info(t, m.Dev).EventNr == 2 })
-	if s := typedStatus[dm.MirrorStatus](t, e, m.Dev); s.Legs[1].Health != dm.MirrorWriteFailed || s.InSync != 15 {
+	if s := segmentStatus[dm.MirrorStatus](t, e, m.Dev); s.Legs[1].Health != dm.MirrorWriteFailed || s.InSync != 15 {
 		t.Errorf("status %+v", s)
 	}
 	e.remove(t, m.Dev)
@@ -193,17 +193,17 @@ func testMirrorDiskLog(t *testing.T, e *env) {
 	other := pattern(4096, 55)
 	e.writeAt(t, "leg1", other, int64(size.Bytes())-4096)
 	m = e.create(t, "m", tab, dm.CreateOptions{})
-	eventually(t, "sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, m.Dev).Complete() })
+	eventually(t, "sync", func() bool { return segmentStatus[dm.MirrorStatus](t, e, m.Dev).Complete() })
 	e.holds(t, "leg1", pattern(4096, 7), 0)
 	e.holds(t, "leg1", other, int64(size.Bytes())-4096) // not copied: it was in sync
 	// A log that fails ends the writes.
-	e.reload(t, "log", e.table(t, "0 64 error"))
+	e.swapTable(t, "log", e.table(t, "0 64 error"))
 	f := e.rw(t, m.Name)
 	if _, err := f.WriteAt(pattern(4096, 8), 1<<20); !errors.Is(err, syscall.EIO) {
 		t.Errorf("write without a log: %v", err)
 	}
 	f.Close()
-	if s := typedStatus[dm.MirrorStatus](t, e, m.Dev); s.LogHealth == dm.MirrorAlive {
+	if s := segmentStatus[dm.MirrorStatus](t, e, m.Dev); s.LogHealth == dm.MirrorAlive {
 		t.Errorf("status %+v", s)
 	}
 	e.remove(t, m.Dev, e.name("leg0"), e.name("leg1"), e.name("log"))

@@ -156,7 +156,7 @@ func testRecordedMulti(t *testing.T, e *env) {
 			continue
 		}
 		if w[2] == "mirror" {
-			eventually(t, "sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, info.Dev).Complete() })
+			eventually(t, "sync", func() bool { return segmentStatus[dm.MirrorStatus](t, e, info.Dev).Complete() })
 		}
 		list, err := e.c.Status(ctx, info.Dev, dm.StatusOptions{})
 		if err != nil {
@@ -225,7 +225,7 @@ func testSwitch(t *testing.T, e *env) {
 		{Runs: []dm.RegionRun{set(1, turn(255, 2, 2, 1, 0, 1)...)}},
 		{Runs: []dm.RegionRun{set(100, turn(20, 2)...), set(0, turn(3, 1)...), set(3, turn(60, 2)...)}},
 	} {
-		e.send(t, sw.Dev, m)
+		e.tell(t, sw.Dev, m)
 		for _, r := range m.Runs {
 			copy(want[r.First:], r.Paths)
 		}
@@ -266,12 +266,12 @@ func testLogWrites(t *testing.T, e *env) {
 	log := e.create(t, "log", e.table(t, "0 2048 linear %s 0", e.disks[3]), dm.CreateOptions{})
 	tab := dm.Table{}.Append(2048, dm.LogWrites{Device: legs[0].String(), LogDevice: log.Dev.String()})
 	lw := e.create(t, "lw", tab, dm.CreateOptions{})
-	if s := typedStatus[dm.LogWritesStatus](t, e, lw.Dev); s != (dm.LogWritesStatus{}) {
+	if s := segmentStatus[dm.LogWritesStatus](t, e, lw.Dev); s != (dm.LogWritesStatus{}) {
 		t.Errorf("status %+v", s)
 	}
-	e.send(t, lw.Dev, dm.LogMark{Mark: "before the write"})
-	eventually(t, "the mark", func() bool { return typedStatus[dm.LogWritesStatus](t, e, lw.Dev).Entries == 1 })
-	if s := typedStatus[dm.LogWritesStatus](t, e, lw.Dev); s != (dm.LogWritesStatus{Entries: 1, Highest: 1}) {
+	e.tell(t, lw.Dev, dm.LogMark{Mark: "before the write"})
+	eventually(t, "the mark", func() bool { return segmentStatus[dm.LogWritesStatus](t, e, lw.Dev).Entries == 1 })
+	if s := segmentStatus[dm.LogWritesStatus](t, e, lw.Dev); s != (dm.LogWritesStatus{Entries: 1, Highest: 1}) {
 		t.Errorf("status %+v", s)
 	}
 	data := pattern(8192, 3)
@@ -311,8 +311,8 @@ func testLogWrites(t *testing.T, e *env) {
 	small := e.create(t, "small", e.table(t, "0 8 linear %s 0", e.disks[3]), dm.CreateOptions{})
 	lw = e.create(t, "lw", dm.Table{}.Append(2048, dm.LogWrites{Device: legs[0].String(), LogDevice: small.Dev.String()}), dm.CreateOptions{})
 	for range 8 {
-		e.send(t, lw.Dev, dm.LogMark{Mark: "more"})
+		e.tell(t, lw.Dev, dm.LogMark{Mark: "more"})
 	}
-	eventually(t, "the end of the log", func() bool { return typedStatus[dm.LogWritesStatus](t, e, lw.Dev).Disabled })
+	eventually(t, "the end of the log", func() bool { return segmentStatus[dm.LogWritesStatus](t, e, lw.Dev).Disabled })
 	e.remove(t, lw.Dev, small.Dev, log.Dev, e.name("leg0"))
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/linuxblock/linuxblock/dm/dmtest"
 )
 
-func (e *env) send(t *testing.T, ref dm.Ref, m dm.TargetMessage) string {
+func (e *env) tell(t *testing.T, ref dm.Ref, m dm.TargetMessage) string {
 	t.Helper()
 	out, err := e.c.Send(context.Background(), ref, m)
 	if err != nil {
@@ -63,7 +63,7 @@ func testMultipath(t *testing.T, e *env) {
 	}
 	check := func(group uint32, states string, failures ...uint32) {
 		t.Helper()
-		s := typedStatus[dm.MultipathStatus](t, e, mp.Dev)
+		s := segmentStatus[dm.MultipathStatus](t, e, mp.Dev)
 		got := ""
 		for i, g := range s.Groups {
 			got += g.State.String()
@@ -81,7 +81,7 @@ func testMultipath(t *testing.T, e *env) {
 	}
 	wrote("leg0")
 	check(1, "AEE", 0, 0, 0)
-	e.send(t, mp.Dev, dm.FailPath{Device: paths[0].String()})
+	e.tell(t, mp.Dev, dm.FailPath{Device: paths[0].String()})
 	event("fail_path")
 	wrote("leg1")
 	check(2, "EFAE", 1, 0, 0)
@@ -90,28 +90,28 @@ func testMultipath(t *testing.T, e *env) {
 	event("path failed")
 	check(3, "EFEFA", 1, 1, 0)
 	e.healLeg(t, 1, 2048)
-	e.send(t, mp.Dev, dm.ReinstatePath{Device: paths[1].String()})
+	e.tell(t, mp.Dev, dm.ReinstatePath{Device: paths[1].String()})
 	event("reinstate_path")
 	wrote("leg2") // the group is kept as long as it has a path
-	e.send(t, mp.Dev, dm.SwitchGroup{Group: 2})
+	e.tell(t, mp.Dev, dm.SwitchGroup{Group: 2})
 	event("switch_group")
 	wrote("leg1")
 	check(2, "EFAE", 1, 1, 0)
-	e.send(t, mp.Dev, dm.DisableGroup{Group: 2})
+	e.tell(t, mp.Dev, dm.DisableGroup{Group: 2})
 	event("disable_group")
 	wrote("leg2")
 	check(3, "EFDA", 1, 1, 0)
-	e.send(t, mp.Dev, dm.FailPath{Device: paths[2].String()})
+	e.tell(t, mp.Dev, dm.FailPath{Device: paths[2].String()})
 	event("fail_path")
 	wrote("leg1") // rather a disabled group than none
-	e.send(t, mp.Dev, dm.EnableGroup{Group: 2})
+	e.tell(t, mp.Dev, dm.EnableGroup{Group: 2})
 	event("enable_group")
-	e.send(t, mp.Dev, dm.FailPath{Device: paths[1].String()})
+	e.tell(t, mp.Dev, dm.FailPath{Device: paths[1].String()})
 	event("fail_path")
 	if _, err := f.WriteAt(pattern(4096, 1), 0); !errors.Is(err, syscall.EIO) {
 		t.Errorf("write without a path: %v", err)
 	}
-	if s := typedStatus[dm.MultipathStatus](t, e, mp.Dev); s.ValidPaths() != 0 {
+	if s := segmentStatus[dm.MultipathStatus](t, e, mp.Dev); s.ValidPaths() != 0 {
 		t.Errorf("status %+v", s)
 	}
 	for _, m := range []dm.TargetMessage{dm.SwitchGroup{}, dm.SwitchGroup{Group: 4}, dm.FailPath{}, dm.FailPath{Device: e.disks[3]}} {
@@ -138,7 +138,7 @@ func testMultipathQueues(t *testing.T, e *env) {
 	defer f.Close()
 	queued := func(seed byte) chan error {
 		t.Helper()
-		e.send(t, mp.Dev, dm.FailPath{Device: paths[0].String()})
+		e.tell(t, mp.Dev, dm.FailPath{Device: paths[0].String()})
 		done := make(chan error, 1)
 		go func() {
 			_, err := f.WriteAt(pattern(4096, seed), 0)
@@ -179,18 +179,18 @@ func testMultipathQueues(t *testing.T, e *env) {
 		}
 	}
 	done := queued(1)
-	e.send(t, mp.Dev, dm.ReinstatePath{Device: paths[0].String()})
+	e.tell(t, mp.Dev, dm.ReinstatePath{Device: paths[0].String()})
 	ended(done, nil)
 	e.holds(t, "leg0", pattern(4096, 1), 0)
 	done = queued(2)
-	e.send(t, mp.Dev, dm.FailIfNoPath{})
+	e.tell(t, mp.Dev, dm.FailIfNoPath{})
 	ended(done, syscall.EIO)
-	e.send(t, mp.Dev, dm.QueueIfNoPath{})
+	e.tell(t, mp.Dev, dm.QueueIfNoPath{})
 	done = queued(3)
 	tab := dm.Table{}.Append(2048, dm.Multipath{QueueMode: dm.QueueBio, InitialGroup: 1, Groups: []dm.PathGroup{
 		{Selector: "service-time", Paths: []dm.Path{{Device: paths[1].String()}}},
 	}})
-	e.reload(t, "mp", tab)
+	e.swapTable(t, "mp", tab)
 	ended(done, nil)
 	e.holds(t, "leg1", pattern(4096, 3), 0)
 	f.Close()
@@ -218,16 +218,16 @@ func testProbePaths(t *testing.T, e *env) {
 		}
 	}
 	probe(nil)
-	if s := typedStatus[dm.MultipathStatus](t, e, mp.Dev); s.ValidPaths() != 2 {
+	if s := segmentStatus[dm.MultipathStatus](t, e, mp.Dev); s.ValidPaths() != 2 {
 		t.Errorf("status %+v", s)
 	}
 	e.failLeg(t, 0, 2048)
 	probe(nil)
-	s := typedStatus[dm.MultipathStatus](t, e, mp.Dev)
+	s := segmentStatus[dm.MultipathStatus](t, e, mp.Dev)
 	if !s.Groups[0].Paths[0].Failed || s.ValidPaths() != 1 {
 		t.Errorf("status %+v", s)
 	}
-	e.send(t, mp.Dev, dm.FailPath{Device: paths[1].String()})
+	e.tell(t, mp.Dev, dm.FailPath{Device: paths[1].String()})
 	probe(dm.ErrNoPath)
 	if err := e.c.Suspend(ctx, mp.Dev, dm.SuspendOptions{}); err != nil {
 		t.Fatal(err)

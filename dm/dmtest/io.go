@@ -21,7 +21,7 @@ const (
 // enter waits while I/O is queued and holds the live table. Called with mu
 // held.
 func (d *device) enter(stop <-chan struct{}) (*table, error) {
-	if !d.k.waitUntil(stop, func() bool { return !d.blocked && !d.noFlush }) {
+	if !d.k.waitUntil(stop, func() bool { return !d.blocked }) {
 		return nil, fs.ErrClosed
 	}
 	if d.live == nil {
@@ -38,11 +38,8 @@ func (d *device) leave(t *table) {
 	d.k.broadcast()
 }
 
-// errRequeue is DM_MAPIO_REQUEUE: an I/O that a target gives back during a
-// suspend without flush. It starts anew when the device runs.
-var errRequeue = errors.New("requeued")
-
-// submit sends an I/O through the live table. Called without mu.
+// submit sends an I/O through the live table, and again as long as a target
+// gives it back. Called without mu.
 func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
 	for {
 		if err := d.submitOnce(dir, p, sector, count, stop); err != errRequeue {
@@ -51,7 +48,7 @@ func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-ch
 	}
 }
 
-// submitOnce splits an I/O at the targets.
+// submitOnce splits an I/O at the targets of the live table.
 func (d *device) submitOnce(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
 	k := d.k
 	k.mu.Lock()

@@ -8,6 +8,10 @@ import (
 	"syscall"
 )
 
+// errRequeue is DM_MAPIO_REQUEUE: an I/O that a target gives back during a
+// suspend without flush. It starts anew when the device runs.
+var errRequeue = errors.New("requeue")
+
 // choose is choose_pgpath. Called with mu held.
 func (m *multipath) choose(bytes int) *mpathPath {
 	if m.validPaths() == 0 {
@@ -122,7 +126,7 @@ func (m *multipath) submit(bytes int, f func(*Dev) error) error {
 				<-wake
 				m.mu.Lock()
 				continue
-			case m.a.noFlush():
+			case m.a.Noflush():
 				return errRequeue
 			}
 			return EIO

@@ -19,7 +19,7 @@ func resync(t testing.TB, k *Kernel, name string) {
 	}
 }
 
-func message(t testing.TB, tr *Transport, name, text string) (string, error) {
+func messageTo(t testing.TB, tr *Transport, name, text string) (string, error) {
 	t.Helper()
 	payload := make([]byte, dmwire.MessageSize(text))
 	dmwire.PutMessage(payload, 0, text)
@@ -32,7 +32,7 @@ func message(t testing.TB, tr *Transport, name, text string) (string, error) {
 
 func tell(t testing.TB, tr *Transport, name, text string) {
 	t.Helper()
-	if out, err := message(t, tr, name, text); out != "" || err != nil {
+	if out, err := messageTo(t, tr, name, text); out != "" || err != nil {
 		t.Fatalf("%s: %q %v", text, out, err)
 	}
 }

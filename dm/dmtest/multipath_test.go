@@ -59,15 +59,15 @@ func TestMultipathFailover(t *testing.T) {
 	tell(t, m.tr, "x", "enable_group 1")
 	m.events(9)
 	for _, bad := range []string{"fail_path 1:3", "switch_group 0", "switch_group 3", "disable_group x", "hello", "fail_path", "a b c"} {
-		if _, err := message(t, m.tr, "x", bad); err != EINVAL {
+		if _, err := messageTo(t, m.tr, "x", bad); err != EINVAL {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
-	if _, err := message(t, m.tr, "x", "fail_path 88:88"); err != ENXIO {
+	if _, err := messageTo(t, m.tr, "x", "fail_path 88:88"); err != ENXIO {
 		t.Error(err)
 	}
 	must(t, m.tr, dmwire.CmdSuspend, dmwire.Header{Name: "x", Flags: dmwire.Suspend}, nil)
-	if _, err := message(t, m.tr, "x", "fail_if_no_path"); err != EBUSY {
+	if _, err := messageTo(t, m.tr, "x", "fail_if_no_path"); err != EBUSY {
 		t.Error(err)
 	}
 	must(t, m.tr, dmwire.CmdSuspend, named("x"), nil)

@@ -49,7 +49,7 @@ func TestSwitch(t *testing.T) {
 		"set_region_mappings x:0", "set_region_mappings R,1", "set_region_mappings R1,", "set_region_mappings R2,1",
 		"set_region_mappings R0,1", "set_region_mappings R1,a", "set_region_mappings R1", "set_region_mappings 0:g",
 	} {
-		if _, err := message(t, m.tr, "x", bad); err != EINVAL {
+		if _, err := messageTo(t, m.tr, "x", bad); err != EINVAL {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestLogWrites(t *testing.T) {
 	m.status("0 0")
 	tell(t, m.tr, "x", "mark a\\ b")
 	m.status("1 1")
-	if _, err := message(t, m.tr, "x", "mark a b"); err != EINVAL {
+	if _, err := messageTo(t, m.tr, "x", "mark a b"); err != EINVAL {
 		t.Error(err)
 	}
 	m.disks[1].Fail(2, 1)
@@ -93,13 +93,13 @@ func TestDust(t *testing.T) {
 	m.status("1:0 bypass verbose")
 	ask := func(text, want string) {
 		t.Helper()
-		if got, err := message(t, m.tr, "x", text); got != want || err != nil {
+		if got, err := messageTo(t, m.tr, "x", text); got != want || err != nil {
 			t.Errorf("%s: %q %v, want %q", text, got, err, want)
 		}
 	}
 	refuse := func(text string) {
 		t.Helper()
-		if _, err := message(t, m.tr, "x", text); err != EINVAL {
+		if _, err := messageTo(t, m.tr, "x", text); err != EINVAL {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
