@@ -92,10 +92,10 @@ func (m Multipath) Params() string {
 	if m.QueueMode != QueueRequests {
 		feat = append(feat, "queue_mode", string(m.QueueMode))
 	}
-	args := counted(counted(nil, feat), m.HWHandler)
+	args := countedWords(countedWords(nil, feat), m.HWHandler)
 	args = append(args, num(len(m.Groups)), num(m.InitialGroup))
 	for _, g := range m.Groups {
-		args = counted(append(args, g.Selector), g.SelectorArgs)
+		args = countedWords(append(args, g.Selector), g.SelectorArgs)
 		args = append(args, num(len(g.Paths)), num(g.pathArgs()))
 		for _, p := range g.Paths {
 			args = append(append(args, p.Device), p.Args...)
@@ -104,8 +104,8 @@ func (m Multipath) Params() string {
 	return JoinArgs(args...)
 }
 
-// counted adds a group: its count, and its words.
-func counted(args, group []string) []string {
+// countedWords adds a group: its count, and its words.
+func countedWords(args, group []string) []string {
 	return append(append(args, num(len(group))), group...)
 }
 

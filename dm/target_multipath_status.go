@@ -108,10 +108,10 @@ func (s MultipathStatus) String() string {
 	if s.QueueIO {
 		queue = "1"
 	}
-	args := counted([]string{"2", queue, num(s.PGInits)}, s.Handler)
+	args := countedWords([]string{"2", queue, num(s.PGInits)}, s.Handler)
 	args = append(args, num(len(s.Groups)), num(s.Group))
 	for _, g := range s.Groups {
-		args = counted(append(args, g.State.String()), g.Selector)
+		args = countedWords(append(args, g.State.String()), g.Selector)
 		words := 0
 		if len(g.Paths) > 0 {
 			words = len(g.Paths[0].Selector)

@@ -239,7 +239,7 @@ func (s VDOStatus) String() string {
 
 // Messages to a vdo target.
 type (
-	// VDOStats asks for the statistics, in the text that vdostats reads.
+	// VDOStats asks for the statistics: see its Answer.
 	VDOStats struct{}
 	// VDODump writes internals to the kernel's log: "all", "queues",
 	// "threads", "viopool", "pools", "vdo", "default"; the last without any.

@@ -25,8 +25,8 @@ type device struct {
 
 	live, next *table
 	suspended  bool
+	noflush    bool // a suspend is under way that does not wait for I/O that targets hold
 	blocked    bool // I/O is queued: from within a suspend to the end of a resume
-	noFlush    bool // so long in one that does not wait for all I/O
 	readOnly   bool
 	deferred   bool // goes with its last close
 	deleting   bool
@@ -149,13 +149,14 @@ func (d *device) suspend(flags dmwire.Flags, stop <-chan struct{}) error {
 		return nil
 	}
 	live := d.live
-	d.noFlush = flags&dmwire.NoFlush != 0
+	d.noflush = flags&dmwire.NoFlush != 0
+	defer func() { d.noflush = false }()
 	if live != nil {
 		d.unlocked(live.presuspend)
 	}
 	d.blocked = true
 	if !k.waitUntil(stop, func() bool { return d.inflight == 0 }) {
-		d.blocked, d.noFlush = false, false
+		d.blocked = false
 		if live != nil {
 			d.unlocked(live.presuspendUndo)
 		}
@@ -187,7 +188,7 @@ func (d *device) resume() error {
 	if err != nil {
 		return err
 	}
-	d.suspended, d.blocked, d.noFlush = false, false, false
+	d.suspended, d.blocked = false, false
 	d.k.broadcast()
 	return nil
 }

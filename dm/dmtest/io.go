@@ -21,7 +21,7 @@ const (
 // enter waits while I/O is queued and holds the live table. Called with mu
 // held.
 func (d *device) enter(stop <-chan struct{}) (*table, error) {
-	if !d.k.waitUntil(stop, func() bool { return !d.blocked && !d.noFlush }) {
+	if !d.k.waitUntil(stop, func() bool { return !d.blocked }) {
 		return nil, fs.ErrClosed
 	}
 	if d.live == nil {
@@ -47,7 +47,7 @@ type Splitter interface {
 
 // errRequeue is DM_MAPIO_REQUEUE: an I/O that a target gives back during a
 // suspend without flush. It starts anew when the device runs.
-var errRequeue = errors.New("requeued")
+var errRequeue = errors.New("requeue")
 
 // submit sends an I/O through the live table. Called without mu.
 func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
@@ -58,7 +58,7 @@ func (d *device) submit(dir direction, p []byte, sector, count uint64, stop <-ch
 	}
 }
 
-// submitOnce splits an I/O at the targets.
+// submitOnce splits an I/O at the targets of the live table.
 func (d *device) submitOnce(dir direction, p []byte, sector, count uint64, stop <-chan struct{}) error {
 	k := d.k
 	k.mu.Lock()

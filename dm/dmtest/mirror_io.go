@@ -173,7 +173,7 @@ func (m *mirror) write(region uint64, f func(*mirrorLeg) error) error {
 	held = true
 	m.io.RUnlock()
 	<-leaving
-	if m.a.noFlush() {
+	if m.a.Noflush() {
 		return errRequeue
 	}
 	return EIO

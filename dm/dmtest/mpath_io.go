@@ -122,7 +122,7 @@ func (m *multipath) submit(bytes int, f func(*Dev) error) error {
 				<-wake
 				m.mu.Lock()
 				continue
-			case m.a.noFlush():
+			case m.a.Noflush():
 				return errRequeue
 			}
 			return EIO

@@ -144,13 +144,13 @@ func (a *Args) Suspended() bool {
 	return a.t.d.suspended
 }
 
-// noFlush is dm_noflush_suspending: what can't be done now goes back to the
-// core, see errRequeue.
-func (a *Args) noFlush() bool {
+// Noflush reports whether the device is being suspended without a flush: then
+// Presuspend gives back the I/O that the target holds (dm_noflush_suspending).
+func (a *Args) Noflush() bool {
 	k := a.Kernel()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return a.t.d.noFlush
+	return a.t.d.noflush
 }
 
 // Fail makes the error of a constructor.

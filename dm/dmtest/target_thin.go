@@ -118,7 +118,7 @@ func (t *thin) setRequeue(on bool) {
 
 // Presuspend gives I/O that waits back, unless the suspend is to wait for it.
 func (t *thin) Presuspend() {
-	if t.a.noFlush() {
+	if t.a.Noflush() {
 		t.setRequeue(true)
 	}
 }
