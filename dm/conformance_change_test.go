@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,4 +204,30 @@ func testConcurrent(t *testing.T, e *env) {
 		})
 	}
 	wg.Wait()
+}
+
+// A pool that is too small is found out only when it runs, and by then the
+// old table is gone: it is put back.
+func testReloadFailsLate(t *testing.T, e *env) {
+	ctx := context.Background()
+	p := newThinPool(t, e, 16, dm.ThinPool{LowWaterMark: 1})
+	p.send(t, dm.CreateThin{ID: 0})
+	vol := p.volume(t, "vol", 0, 4)
+	p.put(t, vol, pattern(thinBlock, 1), 0)
+	for _, suspended := range []bool{false, true} {
+		if suspended {
+			if err := e.c.Suspend(ctx, p.dev.Dev, dm.SuspendOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := e.liveTable(t, p.dev.Dev)
+		_, err := e.c.Reload(ctx, p.dev.Dev, p.table(8), dm.ReloadOptions{})
+		wantErr(t, err, syscall.EINVAL, "the device runs on its old table again")
+		if i := e.info(t, p.dev.Dev); i.Suspended || i.InactiveTable || e.liveTable(t, p.dev.Dev) != before {
+			t.Errorf("%+v, table %s", i, e.liveTable(t, p.dev.Dev))
+		}
+		p.want(t, vol, pattern(thinBlock, 1), 0)
+		p.put(t, vol, pattern(thinBlock, 2), 1)
+	}
+	e.remove(t, vol.Dev, p.dev.Dev, p.data.Dev, p.meta.Dev)
 }

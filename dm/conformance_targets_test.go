@@ -82,6 +82,8 @@ func testTargets(t *testing.T, e *env) {
 func testTableRoundTrip(t *testing.T, e *env) {
 	ctx := context.Background()
 	d := e.disks
+	e.wipe(t, d[1], 8)
+	e.wipe(t, d[3], 8)
 	for i, text := range []string{
 		"0 1024 linear " + d[0] + " 8",
 		"0 2048 striped 2 16 " + d[0] + " 0 " + d[1] + " 32",

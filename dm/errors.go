@@ -256,6 +256,14 @@ func detail(err error, remark string) error {
 	return &d
 }
 
+// short is the text of an error inside the text of another.
+func short(err error) string {
+	if e, ok := err.(*Error); ok {
+		return strings.TrimPrefix((&Error{Detail: e.Detail, Code: e.Code, Err: e.Err}).Error(), "dm: : ")
+	}
+	return err.Error()
+}
+
 // refuse explains a refusal.
 func refuse(why string) error { return &Error{Detail: why, Err: ErrRefused} }
 

@@ -213,9 +213,22 @@ func (c *Client) suspend(ref Ref, o SuspendOptions) error {
 // resume runs the device, with the inactive table if there is one. When the
 // kernel refuses that table it throws it away and leaves the device
 // suspended on the old one: then it is resumed again on that.
-//
-// The user's trace waits: between the two calls the device stands still.
 func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (Info, error) {
+	return c.resumeOr(ref, o, readOnly, u, fallback{})
+}
+
+// fallback is the table to go back to when a target refuses to run and the
+// one before is gone: dm_resume in drivers/md/dm.c asks the targets when it
+// has swapped.
+type fallback struct {
+	table    Table
+	readOnly bool
+}
+
+// resumeOr is resume with a table to fall back to.
+//
+// The user's trace waits: between the calls the device stands still.
+func (c *Client) resumeOr(ref Ref, o SuspendOptions, readOnly bool, u *udevSync, old fallback) (Info, error) {
 	c.quiet.hold()
 	defer c.quiet.release()
 	info, err := c.resumeOnce(ref, o, readOnly, u)
@@ -229,10 +242,18 @@ func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (
 		return now, err
 	}
 	info, again := c.resumeOnce(now.Dev, SuspendOptions{}, false, u)
-	if again != nil {
-		return now, detail(err, "the device is left suspended: "+again.Error())
+	if again == nil {
+		return info, detail(err, "the device runs on its old table")
 	}
-	return info, detail(err, "the device runs on its old table")
+	if len(old.table) == 0 {
+		return now, detail(err, "the device is left suspended: "+short(again))
+	}
+	if _, again = c.load(now.Dev, old.table, old.readOnly); again == nil {
+		if info, again = c.resumeOnce(now.Dev, SuspendOptions{}, old.readOnly, u); again == nil {
+			return info, detail(err, "the device runs on its old table again")
+		}
+	}
+	return now, detail(err, "the device is left suspended, its old table can't be put back: "+short(again))
 }
 
 // resumeOnce is DM_DEV_SUSPEND without the flag that makes it a suspend.

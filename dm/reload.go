@@ -65,6 +65,15 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 
 // swap loads a table and makes it live, or leaves the device as it was.
 func (c *Client) swap(ctx context.Context, before Info, t Table, readOnly bool, o SuspendOptions, u *udevSync) (Info, error) {
+	// Some targets look at their devices only when the table is live already,
+	// and the old one gone. Then it has to be loaded again.
+	var old Table
+	if failsLate(t) {
+		var err error
+		if old, err = c.rawTable(before, false); err != nil {
+			return before, err
+		}
+	}
 	fields := append(c.noteOf(before), runfile.F("shape", shape(t.specs())))
 	if before.Suspended {
 		fields = append(fields, runfile.F("suspended", "before"))
@@ -87,7 +96,7 @@ func (c *Client) swap(ctx context.Context, before Info, t Table, readOnly bool, 
 	}
 	info := before
 	if err = ctx.Err(); err == nil {
-		if info, err = c.resume(before.Dev, o, readOnly, u); err == nil {
+		if info, err = c.resumeOr(before.Dev, o, readOnly, u, fallback{old, before.ReadOnly}); err == nil {
 			c.host.held.forget(info.Dev)
 			return info, nil
 		}
@@ -102,6 +111,23 @@ func (c *Client) swap(ctx context.Context, before Info, t Table, readOnly bool, 
 		err = detail(err, "the new table is still in the inactive slot: "+undo.Error())
 	}
 	return info, err
+}
+
+// latePlain are targets whose resume does not fail.
+var latePlain = map[string]bool{
+	"linear": true, "striped": true, "error": true, "zero": true, "delay": true, "flakey": true,
+	"unstriped": true, "switch": true, "snapshot-origin": true, "verity": true, "dust": true, "ebs": true,
+}
+
+// failsLate reports whether a target of the table may have a preresume hook:
+// thin-pool, cache, crypt without a key, and those that nobody knows.
+func failsLate(t Table) bool {
+	for _, s := range t {
+		if !latePlain[s.Target.TargetType()] {
+			return true
+		}
+	}
+	return false
 }
 
 // noteOf is what the run file keeps of an existing device.
