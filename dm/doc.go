@@ -23,11 +23,15 @@
 // # Tables and targets
 //
 // [ParseTable] and [Table.Format] read and write the lines that dmsetup does.
-// linear, striped, error, zero, delay, flakey and the snapshots have types of
-// their own; any other target is a [Raw], whose text is kept as it is.
+// All targets of the kernel but raid have types of their own, with their
+// status ([Status.Typed]) and their messages ([Client.Send]): from [Linear]
+// and [Crypt] to [ThinPool], [Cache] and [Multipath]. raid is package
+// dmraid's; what nobody knows is a [Raw], whose text is kept as it is.
 // [Target] is an open interface: other packages bring more, see
 // [WithTargets]. A table is checked with the kernel's own rules before the
-// kernel sees it, and against the sizes of the devices it maps.
+// kernel sees it, and against the sizes of the devices it maps. What the
+// kernel prints of a table can be loaded again, where its own printing is at
+// fault too.
 //
 // # Two slots
 //
@@ -43,6 +47,14 @@
 // [Client.Graph] asks the driver which devices map which, and sysfs for the
 // disks below. The [Graph] it gives is a value that can be asked what would
 // break without a device, and printed as a tree, for Graphviz, or as JSON.
+//
+// # Many devices
+//
+// Most of the time that a change takes, the kernel waits. A [Batch] makes many
+// changes side by side, each when those it depends on are done, and with
+// AllOrNothing takes all of them back when one fails. A [StatusReader] asks
+// many devices for their status again and again without allocating.
+//
 // # Statistics
 //
 // The driver counts the I/O of any device in regions that a program asks for
@@ -102,6 +114,12 @@
 //     table says 32, and the device uses 16.
 //   - Linux 7.2.13 dies of a snapshot with discard_zeroes_cow and a chunk
 //     below 512 sectors.
+//   - A target that refuses to run, such as a thin pool that is too small, does
+//     so when the old table is gone already: it is loaded again.
+//   - Linux 6.1 dies of the crypt option "integrity:32" without a second
+//     colon: refused, but not in a Raw.
+//   - The key of a crypt device that was wiped prints as zeros, and that table
+//     would load, with a key of zeros.
 //   - A swap of tables does not raise a device's event number, a rename does.
 //
 // The interface is that of drivers/md/dm-ioctl.c and

@@ -37,29 +37,31 @@
 //
 // # Targets
 //
-// The models of linear, striped, error, zero, delay, flakey, snapshot,
-// snapshot-origin and snapshot-merge are there. [Kernel.AddTarget] plugs in
-// others; [Target] says how they look. Snapshots are real: chunks are copied
-// before they change, a persistent store writes the kernel's on-disk format,
-// a reload hands the exceptions over, and a merge runs by itself or, with
-// [Kernel.HoldMerges], as far as [Kernel.Merge] lets it.
+// All targets of package dm but vdo have a model. [Kernel.AddTarget] plugs in
+// others; [Target] says how they look. Their tables, status lines, refusals
+// and log lines are the kernel's, and their I/O is real:
 //
-// There are mirror, multipath, switch, unstriped, log-writes, ebs and dust
-// too, and zoned for its refusals. A mirror copies its regions by itself or,
-// with [Kernel.HoldResyncs], as far as [Kernel.Resync] lets it, and keeps the
-// kernel's log on disk. Multipath fails over and queues; in its default queue
-// mode it wants disks of [Disk.SetRequestBased].
+//   - Snapshots copy chunks before they change; a persistent store writes the
+//     kernel's on-disk format, a reload hands the exceptions over, and a merge
+//     runs by itself or, with [Kernel.HoldMerges], as far as [Kernel.Merge]
+//     lets it.
+//   - Thin pools share blocks among their volumes, keep their metadata on
+//     their disk, run full, and fail when the disk does.
+//   - crypt encrypts, integrity keeps the kernel's tags where the kernel does,
+//     verity checks real trees.
+//   - cache, writecache, era and clone keep on their metadata disk what they
+//     know; a cache promotes by a simple rule of its own.
+//   - A mirror copies its regions by itself or, with [Kernel.HoldResyncs], as
+//     far as [Kernel.Resync] lets it, and keeps the kernel's log on disk.
+//   - Multipath fails over and queues; in its default queue mode it wants
+//     disks of [Disk.SetRequestBased].
+//   - zoned is there for its refusals.
 //
 // # What it does not do
 //
-// There are no filesystems to freeze and no flushes, and discards are plain
-// zeroing. Request-based targets and zoned disks do not exist. A deferred
-// removal happens within the last close, where the kernel leaves it to a work
-// queue. A call that the kernel makes wait for a signal is interrupted by the
-// Close of its Transport.
-// There are no filesystems to freeze and no flushes, discards are plain
-// zeroing, and statistics know sizes but no times. Zoned disks and hardware
-// handlers do not exist. A deferred removal happens within the last
-// close, where the kernel leaves it to a work queue. A call that the kernel
-// makes wait for a signal is interrupted by the Close of its Transport.
+// There are no filesystems to freeze and no flushes; a discard zeroes, unless
+// [Disk.SetDiscards] says that the disk takes none. Zoned disks and hardware
+// handlers do not exist. A deferred removal happens within the last close,
+// where the kernel leaves it to a work queue. A call that the kernel makes
+// wait for a signal is interrupted by the Close of its Transport.
 package dmtest
