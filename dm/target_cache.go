@@ -49,7 +49,9 @@ type CacheArg struct{ Key, Value string }
 //
 // The kernel formats a metadata device whose first 4096 bytes are zero, takes
 // up the cache that it finds there, and refuses anything else. A cache keeps
-// the block size it was made with.
+// the block size it was made with. Let it be the first segment of its table:
+// the kernel maps sectors of the device to the same sectors of the origin,
+// wherever the segment starts; seen on Linux 6.1.
 type Cache struct {
 	Metadata  string  // device with the metadata
 	Cache     string  // fast device

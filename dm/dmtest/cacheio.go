@@ -8,8 +8,10 @@ import (
 	"slices"
 )
 
-// each cuts an I/O at the blocks of the cache.
+// each cuts an I/O at the blocks of the cache. The driver does not take the
+// start of the target off (get_bio_block of dm-cache-target.c).
 func (c *cache) each(p []byte, sector uint64, f func(q []byte, owner, in uint64) error) error {
+	sector += c.a.Start
 	for len(p) > 0 {
 		in := sector % c.block
 		n := min(uint64(len(p)/sectorSize), c.block-in)
@@ -94,7 +96,7 @@ func (c *cache) DiscardSectors(sector, n uint64) error {
 	if !c.passdown {
 		return nil
 	}
-	return c.origin.DiscardSectors(sector, n)
+	return c.origin.DiscardSectors(sector+c.a.Start, n)
 }
 
 func (c *cache) state() metaMode {
