@@ -182,13 +182,20 @@ func testCacheModes(t *testing.T, e *env) {
 
 	e.reload(t, c.Dev, table("2 metadata2 passthrough", "smq"))
 	before = typed[dm.CacheStatus](t, e, c.Dev)
-	data, off = block(2, 60)
-	e.io(t, c.Name, true, off, data)
-	after = typed[dm.CacheStatus](t, e, c.Dev)
-	if after.Mode != dm.Passthrough || after.Used+1 != before.Used || after.Demotions != 1 {
-		t.Errorf("passthrough: %+v, then %+v", before, after)
+	after = before
+	writes := e.c.Version().AtLeast(4, 45) // on Debian's Linux 5.10 the write never ends
+	if writes {
+		data, off = block(2, 60)
+		e.io(t, c.Name, true, off, data)
+		after = typed[dm.CacheStatus](t, e, c.Dev)
+		if after.Used+1 != before.Used || after.Demotions != 1 {
+			t.Errorf("passthrough: %+v, then %+v", before, after)
+		}
+		e.io(t, o.Name, false, off, data)
 	}
-	e.io(t, o.Name, false, off, data)
+	if after.Mode != dm.Passthrough {
+		t.Errorf("passthrough: %+v", after)
+	}
 	for _, bad := range []dm.InvalidateCblocks{{{Begin: 1024, End: 1025}}, {{Begin: 0, End: 1025}}} {
 		e.refused(t, c.Dev, bad, 22, "out of range")
 	}
@@ -198,10 +205,10 @@ func testCacheModes(t *testing.T, e *env) {
 	}
 	for i := range int64(blocks) {
 		data, off := block(i, 10)
-		switch i {
-		case 1:
+		switch {
+		case i == 1:
 			data, _ = block(1, 50)
-		case 2:
+		case i == 2 && writes:
 			data, _ = block(2, 60)
 		}
 		e.io(t, c.Name, false, off, data)

@@ -21,7 +21,8 @@ const (
 	// Writethrough lets it end when it is in both.
 	Writethrough
 	// Passthrough reads and writes the origin, and drops a block of the cache
-	// that is written to. No block may be dirty.
+	// that is written to. No block may be dirty. On Debian's Linux 5.10 such a
+	// write never ends.
 	Passthrough
 )
 
@@ -50,7 +51,7 @@ type CacheArg struct{ Key, Value string }
 // up the cache that it finds there, and refuses anything else. A cache keeps
 // the block size it was made with. Let it be the first segment of its table:
 // the kernel maps sectors of the device to the same sectors of the origin,
-// wherever the segment starts.
+// wherever the segment starts; seen on Linux 6.1.
 type Cache struct {
 	Metadata  string  // device with the metadata
 	Cache     string  // fast device

@@ -12,10 +12,6 @@ import (
 // begins a new era. The eras of blocks are read from a metadata snapshot with
 // era_invalidate and era_dump, of Debian's thin-provisioning-tools.
 //
-// Let it be the first segment of its table: the kernel maps sectors of the
-// device to the same sectors of the origin, wherever the segment starts, and
-// counts blocks so, beyond those it has room for.
-//
 // The metadata are read when a table is loaded: load the next era table of a
 // device that is in use only while it is suspended, or writes in between are
 // in no era.

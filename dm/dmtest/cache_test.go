@@ -435,3 +435,27 @@ func TestCloneLoadedEarly(t *testing.T) {
 		t.Errorf("read %d, %v", p[0], err)
 	}
 }
+
+// A cache behind another segment maps the sectors of the device, as was seen
+// on Linux 6.1; an era those of its segment.
+func TestCacheBehindSegment(t *testing.T) {
+	for _, tt := range []struct {
+		typ, params string
+		at          int64 // sectors
+	}{{"cache", cacheLine + "writethrough smq 0", 256}, {"era", "1:9 1:0 128", 128}} {
+		k := New()
+		ramdisks(k)
+		tr := k.Transport()
+		create(t, tr, "c", spec(128, "zero", ""), dmwire.Spec{Start: 128, Length: 16256, Type: tt.typ, Params: tt.params})
+		f, err := k.OpenDevice("c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte(strings.Repeat("x", 512)), 256*512); err != nil || k.byteAt(t, 0, tt.at*512) != 'x' {
+			t.Errorf("%s: not at sector %d, %v", tt.typ, tt.at, err)
+		}
+		f.Close()
+		must(t, tr, dmwire.CmdRemove, named("c"), nil)
+		k.AssertClean(t)
+	}
+}

@@ -9,8 +9,7 @@ import (
 )
 
 // each cuts an I/O at the blocks of the cache. The driver does not take the
-// start of the target off (get_bio_block of dm-cache-target.c): a cache that
-// is not the first segment of a table maps other blocks than one might think.
+// start of the target off (get_bio_block of dm-cache-target.c).
 func (c *cache) each(p []byte, sector uint64, f func(q []byte, owner, in uint64) error) error {
 	sector += c.a.Start
 	for len(p) > 0 {

@@ -194,17 +194,12 @@ func (e *era) Postsuspend() {
 	e.stopped = make(chan struct{})
 }
 
-// mark notes a write. The driver does not take the start of the target off
-// (get_block of dm-era-target.c), and beyond its blocks it writes to memory
-// that is not its own: an error here.
+// mark notes a write.
 func (e *era) mark(sector, count uint64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	changed := false
 	for b := sector / e.block; b*e.block < sector+count; b++ {
-		if b >= e.blocks {
-			return EIO
-		}
 		if e.disk.Written[b] == e.disk.Era {
 			continue
 		}
@@ -221,11 +216,10 @@ func (e *era) mark(sector, count uint64) error {
 }
 
 func (e *era) ReadSectors(p []byte, sector uint64) error {
-	return e.origin.ReadSectors(p, sector+e.a.Start)
+	return e.origin.ReadSectors(p, sector)
 }
 
 func (e *era) WriteSectors(p []byte, sector uint64) error {
-	sector += e.a.Start
 	if err := e.mark(sector, uint64(len(p)/sectorSize)); err != nil {
 		return err
 	}
@@ -233,7 +227,6 @@ func (e *era) WriteSectors(p []byte, sector uint64) error {
 }
 
 func (e *era) DiscardSectors(sector, n uint64) error {
-	sector += e.a.Start
 	if err := e.mark(sector, n); err != nil {
 		return err
 	}
