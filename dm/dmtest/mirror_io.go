@@ -3,7 +3,6 @@
 package dmtest
 
 import (
-	"io/fs"
 	"slices"
 )
 
@@ -338,25 +337,11 @@ func (k *Kernel) HoldResyncs(hold bool) {
 // returns how many are still out of sync. It ends the copying in the
 // background until the next resume.
 func (k *Kernel) Resync(name string, n int) (left int, err error) {
-	k.mu.Lock()
-	d := k.byName(name)
-	if d == nil {
-		k.mu.Unlock()
-		return 0, &fs.PathError{Op: "resync", Path: name, Err: fs.ErrNotExist}
+	live, release, err := k.holdTable("resync", name)
+	if err != nil {
+		return 0, err
 	}
-	if d.live == nil {
-		k.mu.Unlock()
-		return 0, EINVAL
-	}
-	live := d.live
-	live.refs++
-	k.mu.Unlock()
-	defer func() {
-		k.mu.Lock()
-		live.refs--
-		k.broadcast()
-		k.mu.Unlock()
-	}()
+	defer release()
 	found := false
 	for _, ti := range live.targets {
 		m, ok := ti.inst.(*mirror)

@@ -3,7 +3,6 @@
 package dmtest
 
 import (
-	"io/fs"
 	"slices"
 )
 
@@ -156,25 +155,11 @@ func (k *Kernel) HoldMerges(hold bool) {
 // Merge merges up to n chunks of the snapshot-merge target of a device, the
 // youngest first as the kernel does, and returns how many are left.
 func (k *Kernel) Merge(name string, n int) (left int, err error) {
-	k.mu.Lock()
-	d := k.byName(name)
-	if d == nil {
-		k.mu.Unlock()
-		return 0, &fs.PathError{Op: "merge", Path: name, Err: fs.ErrNotExist}
+	live, release, err := k.holdTable("merge", name)
+	if err != nil {
+		return 0, err
 	}
-	if d.live == nil {
-		k.mu.Unlock()
-		return 0, EINVAL
-	}
-	live := d.live
-	live.refs++
-	k.mu.Unlock()
-	defer func() {
-		k.mu.Lock()
-		live.refs--
-		k.broadcast()
-		k.mu.Unlock()
-	}()
+	defer release()
 	for _, ti := range live.targets {
 		s, ok := ti.inst.(*snapshot)
 		if !ok || !s.merge {

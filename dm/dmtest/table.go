@@ -3,6 +3,7 @@
 package dmtest
 
 import (
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -302,4 +303,26 @@ func parseDevNumber(s string) (major, minor uint64, ok bool) {
 	}
 	minor, err = strconv.ParseUint(b, 10, 32)
 	return major, minor, err == nil
+}
+
+// holdTable keeps the live table of a device while a test does something to
+// its targets.
+func (k *Kernel) holdTable(op, name string) (t *table, release func(), err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.byName(name)
+	if d == nil {
+		return nil, nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	if d.live == nil {
+		return nil, nil, EINVAL
+	}
+	t = d.live
+	t.refs++
+	return t, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		t.refs--
+		k.broadcast()
+	}, nil
 }
