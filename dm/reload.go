@@ -4,6 +4,7 @@ package dm
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,11 @@ type ReloadOptions struct {
 // live.
 //
 // A device that was suspended before runs afterwards.
+//
+// The targets era and clone read their metadata when a table is loaded, so
+// that what the live table writes until the swap would be forgotten. A device
+// with one of them is therefore suspended before the load, as in
+// [Client.WhileSuspended].
 func (c *Client) Reload(ctx context.Context, ref Ref, t Table, opts ReloadOptions) (Info, error) {
 	if err := t.validFor(opts.ReadOnly); err != nil {
 		return Info{}, fail("reload", ref, err)
@@ -51,6 +57,12 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	if err := c.checkDevices(t, before.Dev); err != nil {
 		return before, err
 	}
+	if early, err := c.loadsEarly(before, t); err != nil || early {
+		if err == nil {
+			return c.reloadHeld(ctx, before, t, opts)
+		}
+		return before, err
+	}
 	u, err := c.startUdev(opts.Udev)
 	if err != nil {
 		return before, err
@@ -61,6 +73,39 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 		return info, err
 	}
 	return info, detail(u.wait(ctx), "the new table is live")
+}
+
+// loadsEarly reports whether a table reads, when it is loaded, metadata that
+// the live one may change until it is suspended: era_ctor and clone_ctor do
+// (drivers/md/dm-era-target.c, dm-clone-target.c). What was written in
+// between would be forgotten.
+func (c *Client) loadsEarly(before Info, t Table) (bool, error) {
+	if !before.ActiveTable || before.Suspended || !readsEarly(t) {
+		return false, nil
+	}
+	live, err := c.rawTable(before, false)
+	return readsEarly(live), err
+}
+
+func readsEarly(t Table) bool {
+	return slices.ContainsFunc(t, func(s Segment) bool {
+		name := s.Target.TargetType()
+		return name == "era" || name == "clone"
+	})
+}
+
+// reloadHeld loads the table while the device is suspended.
+func (c *Client) reloadHeld(ctx context.Context, before Info, t Table, opts ReloadOptions) (Info, error) {
+	g := &guard{c: c, opts: GuardOptions{SuspendOptions: opts.SuspendOptions, Udev: opts.Udev}, done: make(chan struct{})}
+	err := g.run(ctx, []Ref{before.Dev}, func(context.Context) error {
+		_, err := c.load(before.Dev, t, opts.ReadOnly)
+		return err
+	})
+	info, ierr := c.info(before.Dev)
+	if err == nil {
+		err = ierr
+	}
+	return info, err
 }
 
 // swap loads a table and makes it live, or leaves the device as it was.
