@@ -3,7 +3,6 @@
 package dm_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,55 +17,17 @@ import (
 // cacheBlock is the block size of the caches here, in bytes; 64 sectors.
 const cacheBlock = 64 * 512
 
-// typed is the status of the only segment of a device.
-func typed[T any](t *testing.T, e *env, ref dm.Ref) T {
-	t.Helper()
-	list, err := e.c.Status(context.Background(), ref, dm.StatusOptions{})
-	if err != nil || len(list) != 1 {
-		t.Fatal(list, err)
-	}
-	s, err := list[0].Typed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.String() != strings.TrimSpace(list[0].Text) {
-		t.Errorf("%q came back as %q", list[0].Text, s)
-	}
-	v, ok := s.(T)
-	if !ok {
-		t.Fatalf("%T", s)
-	}
-	return v
-}
-
 // await asks for the status until it is as wanted.
 func await[T any](t *testing.T, e *env, ref dm.Ref, what string, ok func(T) bool) T {
 	t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		s := typed[T](t, e, ref)
+		s := typedStatus[T](t, e, ref)
 		if ok(s) {
 			return s
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("not %s: %+v", what, s)
 		}
-	}
-}
-
-// io writes or compares at an offset of a device.
-func (e *env) io(t *testing.T, name dm.Name, write bool, off int64, data []byte) {
-	t.Helper()
-	f := e.rw(t, name)
-	defer f.Close()
-	if write {
-		if _, err := f.WriteAt(data, off); err != nil {
-			t.Errorf("%s: write at %d: %v", name, off, err)
-		}
-		return
-	}
-	got := make([]byte, len(data))
-	if _, err := f.ReadAt(got, off); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("%s: other data at %d, %v", name, off, err)
 	}
 }
 
@@ -88,7 +49,7 @@ func testCache(t *testing.T, e *env) {
 	meta, fast, slow := e.disks[0], e.disks[1], e.disks[2]
 	origin := e.create(t, "origin", e.table(t, "0 16384 linear %s 0", slow), dm.CreateOptions{})
 	old := pattern(4*cacheBlock, 1)
-	e.io(t, origin.Name, true, 0, old)
+	e.writeAt(t, origin.Name, old, 0)
 
 	table := func(mode dm.CacheMode, policy string) dm.Table {
 		return dm.Table{}.Append(16384, dm.Cache{
@@ -97,8 +58,8 @@ func testCache(t *testing.T, e *env) {
 		})
 	}
 	c := e.create(t, "c", table(dm.Writeback, "smq"), dm.CreateOptions{})
-	e.io(t, c.Name, false, 0, old)
-	fresh := typed[dm.CacheStatus](t, e, c.Dev)
+	e.holds(t, c.Name, old, 0)
+	fresh := typedStatus[dm.CacheStatus](t, e, c.Dev)
 	if n, ok := fresh.MigrationThreshold(); n != 4096 || !ok || fresh.BlockSize != 64 || fresh.Total != 65536/64 || fresh.Mode != dm.Writeback ||
 		fresh.Policy != "smq" || fresh.ReadOnly || fresh.NeedsCheck || fresh.Dirty != 0 || fresh.MetadataBlockSize != 8 {
 		t.Errorf("fresh: %+v", fresh)
@@ -109,16 +70,16 @@ func testCache(t *testing.T, e *env) {
 	var s dm.CacheStatus
 	for seed := byte(2); seed < 40 && s.Dirty == 0; seed++ {
 		fill = pattern(cacheBlock, seed)
-		e.io(t, c.Name, true, 2*cacheBlock, fill)
-		e.io(t, c.Name, true, 9*cacheBlock, fill)
-		s = typed[dm.CacheStatus](t, e, c.Dev)
+		e.writeAt(t, c.Name, fill, 2*cacheBlock)
+		e.writeAt(t, c.Name, fill, 9*cacheBlock)
+		s = typedStatus[dm.CacheStatus](t, e, c.Dev)
 	}
 	if s.Dirty == 0 || s.Used < 2 || s.Promotions < 2 {
 		t.Errorf("after writes: %+v", s)
 	}
-	e.io(t, c.Name, true, 4096, pattern(4096, 99)) // not cached, or hardly
+	e.writeAt(t, c.Name, pattern(4096, 99), 4096) // not cached, or hardly
 	e.send(t, c.Dev, dm.SetCacheArg{Key: "migration_threshold", Value: "2048"})
-	if n, _ := typed[dm.CacheStatus](t, e, c.Dev).MigrationThreshold(); n != 2048 {
+	if n, _ := typedStatus[dm.CacheStatus](t, e, c.Dev).MigrationThreshold(); n != 2048 {
 		t.Errorf("threshold %d", n)
 	}
 	e.refused(t, c.Dev, dm.SetCacheArg{Key: "no_such_key", Value: "1"}, 22, "no_such_key")
@@ -133,10 +94,10 @@ func testCache(t *testing.T, e *env) {
 	}
 	e.reload(t, c.Dev, e.table(t, "0 16384 linear %s 0", origin.Dev))
 	for range 2 { // through the old cache device, then without it
-		e.io(t, c.Name, false, 2*cacheBlock, fill)
-		e.io(t, c.Name, false, 9*cacheBlock, fill)
-		e.io(t, c.Name, false, 4096, pattern(4096, 99))
-		e.io(t, c.Name, false, cacheBlock, old[cacheBlock:2*cacheBlock])
+		e.holds(t, c.Name, fill, 2*cacheBlock)
+		e.holds(t, c.Name, fill, 9*cacheBlock)
+		e.holds(t, c.Name, pattern(4096, 99), 4096)
+		e.holds(t, c.Name, old[cacheBlock:2*cacheBlock], cacheBlock)
 		e.reload(t, c.Dev, e.table(t, "0 16384 linear %s 0", slow))
 	}
 	e.remove(t, c.Dev, origin.Dev)
@@ -156,9 +117,9 @@ func testCacheModes(t *testing.T, e *env) {
 	block := func(i int64, seed byte) ([]byte, int64) { return pattern(cacheBlock, seed+byte(i)), i * cacheBlock }
 	for i := range int64(blocks) {
 		data, off := block(i, 10)
-		e.io(t, c.Name, true, off, data)
+		e.writeAt(t, c.Name, data, off)
 	}
-	dirty := typed[dm.CacheStatus](t, e, c.Dev)
+	dirty := typedStatus[dm.CacheStatus](t, e, c.Dev)
 	if dirty.Used < blocks || !dirty.Metadata2 || dirty.Policy != "smq" {
 		t.Errorf("filled: %+v", dirty)
 	}
@@ -166,32 +127,32 @@ func testCacheModes(t *testing.T, e *env) {
 	await(t, e, c.Dev, "clean", func(s dm.CacheStatus) bool { return s.Dirty == 0 })
 
 	e.reload(t, c.Dev, table("2 metadata2 writethrough", "smq"))
-	before := typed[dm.CacheStatus](t, e, c.Dev)
+	before := typedStatus[dm.CacheStatus](t, e, c.Dev)
 	if before.Used < blocks || before.Mode != dm.Writethrough {
 		t.Errorf("writethrough: %+v", before)
 	}
 	data, off := block(1, 50)
-	e.io(t, c.Name, true, off, data)
-	e.io(t, c.Name, false, off, data)
-	after := typed[dm.CacheStatus](t, e, c.Dev)
+	e.writeAt(t, c.Name, data, off)
+	e.holds(t, c.Name, data, off)
+	after := typedStatus[dm.CacheStatus](t, e, c.Dev)
 	if after.Dirty != 0 || after.WriteHits <= before.WriteHits || after.ReadHits <= before.ReadHits {
 		t.Errorf("writethrough: %+v, then %+v", before, after)
 	}
 	o := e.create(t, "o", e.table(t, "0 16384 linear %s 0", e.disks[2]), dm.CreateOptions{})
-	e.io(t, o.Name, false, off, data)
+	e.holds(t, o.Name, data, off)
 
 	e.reload(t, c.Dev, table("2 metadata2 passthrough", "smq"))
-	before = typed[dm.CacheStatus](t, e, c.Dev)
+	before = typedStatus[dm.CacheStatus](t, e, c.Dev)
 	after = before
 	writes := e.c.Version().AtLeast(4, 45) // on Debian's Linux 5.10 the write never ends
 	if writes {
 		data, off = block(2, 60)
-		e.io(t, c.Name, true, off, data)
-		after = typed[dm.CacheStatus](t, e, c.Dev)
+		e.writeAt(t, c.Name, data, off)
+		after = typedStatus[dm.CacheStatus](t, e, c.Dev)
 		if after.Used+1 != before.Used || after.Demotions != 1 {
 			t.Errorf("passthrough: %+v, then %+v", before, after)
 		}
-		e.io(t, o.Name, false, off, data)
+		e.holds(t, o.Name, data, off)
 	}
 	if after.Mode != dm.Passthrough {
 		t.Errorf("passthrough: %+v", after)
@@ -200,7 +161,7 @@ func testCacheModes(t *testing.T, e *env) {
 		e.refused(t, c.Dev, bad, 22, "out of range")
 	}
 	e.send(t, c.Dev, dm.InvalidateCblocks{{Begin: 7, End: 8}, {Begin: 0, End: uint32(after.Total)}})
-	if s := typed[dm.CacheStatus](t, e, c.Dev); s.Used != 0 {
+	if s := typedStatus[dm.CacheStatus](t, e, c.Dev); s.Used != 0 {
 		t.Errorf("invalidated: %+v", s)
 	}
 	for i := range int64(blocks) {
@@ -211,7 +172,7 @@ func testCacheModes(t *testing.T, e *env) {
 		case i == 2 && writes:
 			data, _ = block(2, 60)
 		}
-		e.io(t, c.Name, false, off, data)
+		e.holds(t, c.Name, data, off)
 	}
 	// Another block size needs fresh metadata.
 	_, err := e.c.Reload(ctx, c.Dev, e.table(t, "0 16384 cache %s %s %s 128 0 smq 0", e.disks[0], e.disks[1], e.disks[2]), dm.ReloadOptions{})
@@ -219,7 +180,7 @@ func testCacheModes(t *testing.T, e *env) {
 	e.remove(t, c.Dev)
 	e.wipe(t, e.disks[0], 8)
 	c = e.create(t, "c", e.table(t, "0 16384 cache %s %s %s 128 0 smq 0", e.disks[0], e.disks[1], e.disks[2]), dm.CreateOptions{})
-	if s := typed[dm.CacheStatus](t, e, c.Dev); s.Used != 0 || s.BlockSize != 128 || s.WriteHits != 0 || s.Metadata2 {
+	if s := typedStatus[dm.CacheStatus](t, e, c.Dev); s.Used != 0 || s.BlockSize != 128 || s.WriteHits != 0 || s.Metadata2 {
 		t.Errorf("wiped: %+v", s)
 	}
 	e.remove(t, c.Dev, o.Dev)
@@ -235,7 +196,7 @@ func testCacheDirtyPassthrough(t *testing.T, e *env) {
 	}
 	for try := 0; ; try++ {
 		c := e.create(t, "c", table("writeback"), dm.CreateOptions{})
-		e.io(t, c.Name, true, 0, pattern(cacheBlock, byte(try)))
+		e.writeAt(t, c.Name, pattern(cacheBlock, byte(try)), 0)
 		e.remove(t, c.Dev)
 		_, err := e.c.Create(ctx, e.name("c"), table("passthrough"), dm.CreateOptions{})
 		if err != nil {
@@ -278,8 +239,8 @@ func testCacheFails(t *testing.T, e *env) {
 	} {
 		c := e.create(t, "c", table, dm.CreateOptions{})
 		data := pattern(cacheBlock, 7)
-		e.io(t, c.Name, true, 0, data)
-		typed[dm.CacheStatus](t, e, c.Dev) // commits
+		e.writeAt(t, c.Name, data, 0)
+		typedStatus[dm.CacheStatus](t, e, c.Dev) // commits
 		e.reload(t, meta.Dev, tt.bad)
 		f := e.rw(t, c.Name)
 		f.WriteAt(pattern(cacheBlock, 8), 5*cacheBlock) // may fail or not
@@ -289,9 +250,9 @@ func testCacheFails(t *testing.T, e *env) {
 			t.Error("no event")
 		}
 		e.refused(t, c.Dev, dm.SetCacheArg{Key: "migration_threshold", Value: "1"}, 95, "READ_ONLY or FAIL")
-		e.io(t, c.Name, false, 0, data)
+		e.holds(t, c.Name, data, 0)
 		e.reload(t, meta.Dev, good)
-		if s := typed[dm.CacheStatus](t, e, c.Dev); !tt.as(s) {
+		if s := typedStatus[dm.CacheStatus](t, e, c.Dev); !tt.as(s) {
 			t.Errorf("healed by itself: %+v", s)
 		}
 		e.remove(t, c.Dev)

@@ -226,7 +226,7 @@ func testReloadFailsLate(t *testing.T, e *env) {
 		if i := e.info(t, p.dev.Dev); i.Suspended || i.InactiveTable || e.liveTable(t, p.dev.Dev) != before {
 			t.Errorf("%+v, table %s", i, e.liveTable(t, p.dev.Dev))
 		}
-		p.want(t, vol, pattern(thinBlock, 1), 0)
+		p.holds(t, vol.Name, pattern(thinBlock, 1), 0)
 		p.put(t, vol, pattern(thinBlock, 2), 1)
 	}
 	e.remove(t, vol.Dev, p.dev.Dev, p.data.Dev, p.meta.Dev)

@@ -20,8 +20,8 @@ func testClone(t *testing.T, e *env) {
 	dst := e.create(t, "dst", e.table(t, "0 2048 linear %s 0", dest), dm.CreateOptions{})
 	defer e.remove(t, src.Dev, dst.Dev)
 	data := pattern(1<<20, 5)
-	e.io(t, src.Name, true, 0, data)
-	e.io(t, dst.Name, true, 0, make([]byte, 1<<20))
+	e.writeAt(t, src.Name, data, 0)
+	e.writeAt(t, dst.Name, make([]byte, 1<<20), 0)
 	tab := func(hydrate bool) dm.Table {
 		return dm.Table{}.Append(2048, dm.Clone{
 			Metadata: meta, Dest: dst.Dev.String(), Source: src.Dev.String(), RegionSize: 16,
@@ -36,23 +36,23 @@ func testClone(t *testing.T, e *env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status := func() dm.CloneStatus { t.Helper(); return typed[dm.CloneStatus](t, e, c.Dev) }
+	status := func() dm.CloneStatus { t.Helper(); return typedStatus[dm.CloneStatus](t, e, c.Dev) }
 	s := status()
 	if s.Hydrated != 0 || s.Total != 128 || s.RegionSize != 16 || !s.NoHydration || s.HydrationThreshold != 8 || s.HydrationBatchSize != 1 || s.ReadOnly || s.Done() {
 		t.Errorf("fresh: %+v", s)
 	}
-	e.io(t, c.Name, false, 0, data)
+	e.holds(t, c.Name, data, 0)
 	if s := status(); s.Hydrated != 0 {
 		t.Errorf("read: %+v", s)
 	}
 	// Part of a region is copied around the write, a whole one is not copied.
 	part, whole := pattern(4096, 6), pattern(8192, 7)
-	e.io(t, c.Name, true, 4096, part)
-	e.io(t, c.Name, true, 3*8192, whole)
+	e.writeAt(t, c.Name, part, 4096)
+	e.writeAt(t, c.Name, whole, 3*8192)
 	copy(data[4096:], part)
 	copy(data[3*8192:], whole)
-	e.io(t, c.Name, false, 0, data)
-	e.io(t, dst.Name, false, 0, data[:8192])
+	e.holds(t, c.Name, data, 0)
+	e.holds(t, dst.Name, data[:8192], 0)
 	if s := status(); s.Hydrated != 2 {
 		t.Errorf("written: %+v", s)
 	}
@@ -76,12 +76,12 @@ func testClone(t *testing.T, e *env) {
 	if s := status(); !s.NoHydration {
 		t.Errorf("disabled: %+v", s)
 	}
-	e.io(t, c.Name, false, 0, data)
-	e.io(t, dst.Name, false, 0, data)
+	e.holds(t, c.Name, data, 0)
+	e.holds(t, dst.Name, data, 0)
 	if i := e.info(t, c.Dev); i.EventNr == 0 {
 		t.Error("no event at the end")
 	}
 	e.reload(t, c.Dev, e.table(t, "0 2048 linear %s 0", dst.Dev))
-	e.io(t, c.Name, false, 0, data)
+	e.holds(t, c.Name, data, 0)
 	e.remove(t, c.Dev)
 }

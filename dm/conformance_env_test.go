@@ -3,6 +3,7 @@
 package dm_test
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -62,4 +63,31 @@ func (e *env) send(t *testing.T, ref dm.Ref, m dm.TargetMessage) string {
 		t.Fatalf("%s: %v", m.Text(), err)
 	}
 	return out
+}
+
+// write writes to a device.
+func (e *env) write(t *testing.T, name dm.Name, p []byte, off int64) error {
+	t.Helper()
+	f := e.rw(t, name)
+	defer f.Close()
+	_, err := f.WriteAt(p, off)
+	return err
+}
+
+func (e *env) writeAt(t *testing.T, name dm.Name, p []byte, off int64) {
+	t.Helper()
+	if err := e.write(t, name, p, off); err != nil {
+		t.Fatalf("write to %s at %d: %v", name, off, err)
+	}
+}
+
+// holds reads a device and compares.
+func (e *env) holds(t *testing.T, name dm.Name, want []byte, off int64) {
+	t.Helper()
+	f := e.rw(t, name)
+	defer f.Close()
+	got := make([]byte, len(want))
+	if _, err := f.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s at %d: other data, %v", name, off, err)
+	}
 }

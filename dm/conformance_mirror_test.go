@@ -3,7 +3,6 @@
 package dm_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,25 +12,6 @@ import (
 
 	"github.com/linuxblock/linuxblock/dm"
 )
-
-func (e *env) writeAt(t *testing.T, name string, p []byte, off int64) {
-	t.Helper()
-	f := e.rw(t, e.name(name))
-	defer f.Close()
-	if _, err := f.WriteAt(p, off); err != nil {
-		t.Fatalf("write to %s: %v", name, err)
-	}
-}
-
-func (e *env) holds(t *testing.T, name string, want []byte, off int64) {
-	t.Helper()
-	f := e.rw(t, e.name(name))
-	defer f.Close()
-	got := make([]byte, len(want))
-	if _, err := f.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s at %d: other data, %v", name, off, err)
-	}
-}
 
 // swapBelow puts a table below what may have I/O in flight.
 func (e *env) swapBelow(t *testing.T, name string, tab dm.Table) {
@@ -50,7 +30,7 @@ func (e *env) legs(t *testing.T, count int, n dm.Sectors) (devs []dm.Dev) {
 	for i := range count {
 		name := fmt.Sprintf("leg%d", i)
 		devs = append(devs, e.create(t, name, e.table(t, "0 %d linear %s 0", uint64(n), e.disks[i]), dm.CreateOptions{}).Dev)
-		e.writeAt(t, name, pattern(int(n.Bytes()), byte(i+1)), 0)
+		e.writeAt(t, e.name(name), pattern(int(n.Bytes()), byte(i+1)), 0)
 	}
 	return devs
 }
@@ -84,16 +64,16 @@ func testMirror(t *testing.T, e *env) {
 		t.Errorf("status %+v", s)
 	}
 	for i := range 3 {
-		e.holds(t, fmt.Sprintf("leg%d", i), pattern(int(size.Bytes()), 1), 0)
+		e.holds(t, e.name(fmt.Sprintf("leg%d", i)), pattern(int(size.Bytes()), 1), 0)
 	}
 	fresh := pattern(1<<20, 9) // over several regions
-	e.writeAt(t, "m", fresh, 8192)
+	e.writeAt(t, e.name("m"), fresh, 8192)
 	for i := range 3 {
-		e.holds(t, fmt.Sprintf("leg%d", i), fresh, 8192)
+		e.holds(t, e.name(fmt.Sprintf("leg%d", i)), fresh, 8192)
 	}
 	// Of the leg that fails reads are served by another one.
 	e.failLeg(t, 0, size)
-	e.holds(t, "m", fresh, 8192)
+	e.holds(t, e.name("m"), fresh, 8192)
 	eventually(t, "event of the read", func() bool { return e.info(t, m.Dev).EventNr == 2 })
 	if s := typedStatus[dm.MirrorStatus](t, e, m.Dev); s.Legs[0].Health != dm.MirrorReadFailed || len(s.Failed()) != 1 {
 		t.Errorf("status %+v", s)
@@ -135,7 +115,7 @@ func testMirrorHoldsWrites(t *testing.T, e *env) {
 			t.Errorf("flush %t: the write that was held: %v", flush, err)
 		}
 		f.Close()
-		e.holds(t, "m", pattern(4096, 7), 4096) // it was done on the good leg
+		e.holds(t, e.name("m"), pattern(4096, 7), 4096) // it was done on the good leg
 		e.remove(t, m.Dev, e.name("leg0"), e.name("leg1"))
 	}
 }
@@ -155,7 +135,7 @@ func testMirrorDiskLog(t *testing.T, e *env) {
 		t.Errorf("status %+v", s)
 	}
 	e.failLeg(t, 1, size)
-	e.writeAt(t, "m", pattern(4096, 7), 0)
+	e.writeAt(t, e.name("m"), pattern(4096, 7), 0)
 	eventually(t, "event of the write", func() bool { return e.info(t, m.Dev).EventNr == 2 })
 	if s := typedStatus[dm.MirrorStatus](t, e, m.Dev); s.Legs[1].Health != dm.MirrorWriteFailed || s.InSync != 15 {
 		t.Errorf("status %+v", s)
@@ -164,11 +144,11 @@ func testMirrorDiskLog(t *testing.T, e *env) {
 	// The log knows which region to copy, and the leg is good again.
 	e.healLeg(t, 1, size)
 	other := pattern(4096, 55)
-	e.writeAt(t, "leg1", other, int64(size.Bytes())-4096)
+	e.writeAt(t, e.name("leg1"), other, int64(size.Bytes())-4096)
 	m = e.create(t, "m", tab, dm.CreateOptions{})
 	eventually(t, "sync", func() bool { return typedStatus[dm.MirrorStatus](t, e, m.Dev).Complete() })
-	e.holds(t, "leg1", pattern(4096, 7), 0)
-	e.holds(t, "leg1", other, int64(size.Bytes())-4096) // not copied: it was in sync
+	e.holds(t, e.name("leg1"), pattern(4096, 7), 0)
+	e.holds(t, e.name("leg1"), other, int64(size.Bytes())-4096) // not copied: it was in sync
 	// A log that fails ends the writes.
 	e.swapBelow(t, "log", e.table(t, "0 64 error"))
 	f := e.rw(t, m.Name)

@@ -249,9 +249,9 @@ func testUnstriped(t *testing.T, e *env) {
 	st := e.create(t, "st", e.table(t, "0 6144 striped 3 16 %s 0 %s 0 %s 0", legs[0], legs[1], legs[2]), dm.CreateOptions{})
 	for i := range uint32(3) {
 		u := e.create(t, "u", dm.Table{}.Append(2048, dm.Unstriped{Stripes: 3, ChunkSize: 16, Stripe: i, Device: st.Dev.String()}), dm.CreateOptions{})
-		e.holds(t, "u", pattern(1<<20, byte(i+1)), 0)
-		e.writeAt(t, "u", pattern(12288, 77), 4096)
-		e.holds(t, []string{"leg0", "leg1", "leg2"}[i], pattern(12288, 77), 4096)
+		e.holds(t, e.name("u"), pattern(1<<20, byte(i+1)), 0)
+		e.writeAt(t, e.name("u"), pattern(12288, 77), 4096)
+		e.holds(t, e.name([]string{"leg0", "leg1", "leg2"}[i]), pattern(12288, 77), 4096)
 		e.remove(t, u.Dev)
 	}
 	e.remove(t, st.Dev, e.name("leg0"), e.name("leg1"), e.name("leg2"))
@@ -275,8 +275,8 @@ func testLogWrites(t *testing.T, e *env) {
 		t.Errorf("status %+v", s)
 	}
 	data := pattern(8192, 3)
-	e.writeAt(t, "lw", data, 4096)
-	e.holds(t, "leg0", data, 4096)
+	e.writeAt(t, e.name("lw"), data, 4096)
+	e.holds(t, e.name("leg0"), data, 4096)
 	_, err := e.c.Send(context.Background(), lw.Dev, dm.LogMark{})
 	wantErr(t, err, err, "empty mark")
 	e.remove(t, lw.Dev)

@@ -41,7 +41,7 @@ func testMultipath(t *testing.T, e *env) {
 		if _, err := f.WriteAt(pattern(4096, seed), 8192); err != nil {
 			t.Fatalf("write for %s: %v", leg, err)
 		}
-		e.holds(t, leg, pattern(4096, seed), 8192)
+		e.holds(t, e.name(leg), pattern(4096, seed), 8192)
 	}
 	events := uint32(0)
 	event := func(what string) {
@@ -172,7 +172,7 @@ func testMultipathQueues(t *testing.T, e *env) {
 	done := queued(1)
 	e.send(t, mp.Dev, dm.ReinstatePath{Device: paths[0].String()})
 	ended(done, nil)
-	e.holds(t, "leg0", pattern(4096, 1), 0)
+	e.holds(t, e.name("leg0"), pattern(4096, 1), 0)
 	done = queued(2)
 	e.send(t, mp.Dev, dm.FailIfNoPath{})
 	ended(done, syscall.EIO)
@@ -183,7 +183,7 @@ func testMultipathQueues(t *testing.T, e *env) {
 	}})
 	e.swapBelow(t, "mp", tab)
 	ended(done, nil)
-	e.holds(t, "leg1", pattern(4096, 3), 0)
+	e.holds(t, e.name("leg1"), pattern(4096, 3), 0)
 	f.Close()
 	e.remove(t, mp.Dev, e.name("leg0"), e.name("leg1"))
 }
@@ -196,7 +196,7 @@ func testProbePaths(t *testing.T, e *env) {
 	paths := e.legs(t, 2, 2048)
 	mp := e.multipath(t, false, paths)
 	// The first I/O chooses a group.
-	e.writeAt(t, "mp", pattern(4096, 1), 0)
+	e.writeAt(t, e.name("mp"), pattern(4096, 1), 0)
 	if !e.c.Version().AtLeast(4, 50) {
 		wantErr(t, e.c.ProbePaths(ctx, mp.Name), errors.ErrUnsupported)
 		e.remove(t, mp.Dev, e.name("leg0"), e.name("leg1"))

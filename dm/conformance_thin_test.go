@@ -3,7 +3,6 @@
 package dm_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -102,26 +101,8 @@ func blockOf(seed byte) []byte { return pattern(thinBlock, seed) }
 
 func (e *env) put(t *testing.T, dev dm.Info, p []byte, block int) {
 	t.Helper()
-	if err := e.write(t, dev, p, int64(block)*thinBlock); err != nil {
+	if err := e.write(t, dev.Name, p, int64(block)*thinBlock); err != nil {
 		t.Fatalf("write %s block %d: %v", dev.Name, block, err)
-	}
-}
-
-func (e *env) write(t *testing.T, dev dm.Info, p []byte, off int64) error {
-	t.Helper()
-	f := e.rw(t, dev.Name)
-	defer f.Close()
-	_, err := f.WriteAt(p, off)
-	return err
-}
-
-func (e *env) want(t *testing.T, dev dm.Info, want []byte, off int64) {
-	t.Helper()
-	f := e.rw(t, dev.Name)
-	defer f.Close()
-	got := make([]byte, len(want))
-	if _, err := f.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s at %d: other content, %v", dev.Name, off, err)
 	}
 }
 
@@ -146,13 +127,13 @@ func testThin(t *testing.T, e *env) {
 	if s := typedStatus[dm.ThinStatus](t, e, v.Dev); s != (dm.ThinStatus{}) {
 		t.Errorf("empty: %v", s)
 	}
-	e.want(t, v, make([]byte, 2*thinBlock), 40*thinBlock)
+	e.holds(t, v.Name, make([]byte, 2*thinBlock), 40*thinBlock)
 	e.put(t, v, blockOf(1), 0)
 	e.put(t, v, blockOf(2)[:4096], 5) // the rest of the block is zeros
 	e.put(t, v, append(blockOf(3), blockOf(4)...), 62)
-	e.want(t, v, blockOf(1), 0)
-	e.want(t, v, append(blockOf(2)[:4096], make([]byte, thinBlock-4096)...), 5*thinBlock)
-	e.want(t, v, append(blockOf(3), blockOf(4)...), 62*thinBlock)
+	e.holds(t, v.Name, blockOf(1), 0)
+	e.holds(t, v.Name, append(blockOf(2)[:4096], make([]byte, thinBlock-4096)...), 5*thinBlock)
+	e.holds(t, v.Name, append(blockOf(3), blockOf(4)...), 62*thinBlock)
 	if s := typedStatus[dm.ThinStatus](t, e, v.Dev); s != (dm.ThinStatus{Mapped: 4 * 128, Highest: 64*128 - 1}) {
 		t.Errorf("four blocks: %v", s)
 	}
@@ -177,10 +158,10 @@ func testThin(t *testing.T, e *env) {
 	snap := p.volume(t, "snap", 2, 64)
 	e.put(t, v, blockOf(10)[:4096], 0)
 	e.put(t, snap, blockOf(11), 62)
-	e.want(t, v, append(blockOf(10)[:4096], blockOf(1)[4096:]...), 0)
-	e.want(t, v, append(blockOf(3), blockOf(4)...), 62*thinBlock)
-	e.want(t, snap, blockOf(1), 0)
-	e.want(t, snap, append(blockOf(11), blockOf(4)...), 62*thinBlock)
+	e.holds(t, v.Name, append(blockOf(10)[:4096], blockOf(1)[4096:]...), 0)
+	e.holds(t, v.Name, append(blockOf(3), blockOf(4)...), 62*thinBlock)
+	e.holds(t, snap.Name, blockOf(1), 0)
+	e.holds(t, snap.Name, append(blockOf(11), blockOf(4)...), 62*thinBlock)
 	if s := p.status(t); s.UsedData != 6 || s.UsedMetadata != 204+11 {
 		t.Errorf("two blocks are no longer shared: %v", s)
 	}
@@ -195,7 +176,7 @@ func testThin(t *testing.T, e *env) {
 	if s := p.status(t); s.UsedData != 4 || s.UsedMetadata != 204+10 {
 		t.Errorf("the origin is deleted: %v", s)
 	}
-	e.want(t, snap, blockOf(1), 0)
+	e.holds(t, snap.Name, blockOf(1), 0)
 	e.remove(t, snap.Dev)
 	// The pool is in its metadata.
 	p.send(t, dm.SetTransactionID{Old: 0, New: 7})
@@ -205,7 +186,7 @@ func testThin(t *testing.T, e *env) {
 		t.Errorf("made again: %v", s)
 	}
 	snap = p.volume(t, "snap", 2, 64)
-	e.want(t, snap, append(blockOf(11), blockOf(4)...), 62*thinBlock)
+	e.holds(t, snap.Name, append(blockOf(11), blockOf(4)...), 62*thinBlock)
 	e.remove(t, snap.Dev)
 	p.down(t)
 }
@@ -254,24 +235,24 @@ func testThinExternalOrigin(t *testing.T, e *env) {
 	p.send(t, dm.CreateThin{ID: 0})
 	v := e.create(t, "v", dm.Table{}.Append(5*128, dm.Thin{Pool: p.dev.Dev.String(), ID: 0, ExternalOrigin: origin.Dev.String()}), dm.CreateOptions{})
 	half := append(blockOf(3)[:thinBlock/2:thinBlock/2], make([]byte, thinBlock/2)...)
-	e.want(t, v, append(append(blockOf(1), blockOf(2)...), half...), 0)
-	e.want(t, v, make([]byte, thinBlock), 3*thinBlock)
-	if err := e.write(t, v, blockOf(9)[:4096], thinBlock+8192); err != nil {
+	e.holds(t, v.Name, append(append(blockOf(1), blockOf(2)...), half...), 0)
+	e.holds(t, v.Name, make([]byte, thinBlock), 3*thinBlock)
+	if err := e.write(t, v.Name, blockOf(9)[:4096], thinBlock+8192); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.write(t, v, blockOf(9)[:4096], 2*thinBlock); err != nil {
+	if err := e.write(t, v.Name, blockOf(9)[:4096], 2*thinBlock); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.write(t, v, blockOf(9)[:4096], 4*thinBlock); err != nil {
+	if err := e.write(t, v.Name, blockOf(9)[:4096], 4*thinBlock); err != nil {
 		t.Fatal(err)
 	}
 	second := blockOf(2)
 	copy(second[8192:], blockOf(9)[:4096])
 	copy(half, blockOf(9)[:4096])
 	fifth := append(blockOf(9)[:4096:4096], make([]byte, thinBlock-4096)...)
-	e.want(t, v, append(append(blockOf(1), second...), half...), 0)
-	e.want(t, v, fifth, 4*thinBlock)
-	e.want(t, origin, append(blockOf(1), blockOf(2)...), 0)
+	e.holds(t, v.Name, append(append(blockOf(1), second...), half...), 0)
+	e.holds(t, v.Name, fifth, 4*thinBlock)
+	e.holds(t, origin.Name, append(blockOf(1), blockOf(2)...), 0)
 	if s := typedStatus[dm.ThinStatus](t, e, v.Dev); s != (dm.ThinStatus{Mapped: 3 * 128, Highest: 5*128 - 1}) {
 		t.Errorf("%v", s)
 	}
@@ -359,7 +340,7 @@ func testThinTables(t *testing.T, e *env) {
 	}
 	// What is neither zeros nor a pool's is not formatted.
 	junk := e.create(t, "junk", e.table(t, "0 8 linear %s 0", d[1]), dm.CreateOptions{})
-	if err := e.write(t, junk, pattern(4096, 3), 0); err != nil {
+	if err := e.write(t, junk.Name, pattern(4096, 3), 0); err != nil {
 		t.Fatal(err)
 	}
 	e.remove(t, junk.Dev)
@@ -400,7 +381,7 @@ func testThinDiscard(t *testing.T, e *env) {
 		if s := p.status(t); s.UsedData != 3 {
 			t.Errorf("the snapshot has it still: %v", s)
 		}
-		e.want(t, v, append(append(blockOf(1), make([]byte, thinBlock)...), blockOf(3)...), 0)
+		e.holds(t, v.Name, append(append(blockOf(1), make([]byte, thinBlock)...), blockOf(3)...), 0)
 		p.send(t, dm.DeleteThin{ID: 2})
 		if s := p.status(t); s.UsedData != 2 {
 			t.Errorf("the snapshot is gone: %v", s)

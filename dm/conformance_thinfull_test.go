@@ -63,7 +63,7 @@ func testThinQueue(t *testing.T, e *env) {
 	}
 	// What is mapped can be read and written meanwhile.
 	e.put(t, v, blockOf(6), 0)
-	e.want(t, v, append(blockOf(6), blockOf(2)...), 0)
+	e.holds(t, v.Name, append(blockOf(6), blockOf(2)...), 0)
 	p.grow(t, 8)
 	rescued = true
 	if err := <-wrote; err != nil {
@@ -72,7 +72,7 @@ func testThinQueue(t *testing.T, e *env) {
 	if s := p.status(t); s.Mode != dm.ThinPoolReadWrite || s.UsedData != 5 || s.TotalData != 8 {
 		t.Errorf("grown: %v", s)
 	}
-	e.want(t, v, blockOf(5), 4*thinBlock)
+	e.holds(t, v.Name, blockOf(5), 4*thinBlock)
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
@@ -85,7 +85,7 @@ func testThinQueue(t *testing.T, e *env) {
 	if e.info(t, p.dev.Dev).Suspended {
 		p.grow(t, 8)
 	}
-	e.want(t, v, blockOf(5), 4*thinBlock)
+	e.holds(t, v.Name, blockOf(5), 4*thinBlock)
 	e.remove(t, v.Dev)
 	p.down(t)
 }
@@ -97,13 +97,13 @@ func testThinNoSpace(t *testing.T, e *env) {
 	p.send(t, dm.CreateThin{ID: 1})
 	v := p.volume(t, "v", 1, 16)
 	e.put(t, v, append(blockOf(1), blockOf(2)...), 0)
-	if err := e.write(t, v, blockOf(3), 2*thinBlock); !errors.Is(err, syscall.Errno(28)) {
+	if err := e.write(t, v.Name, blockOf(3), 2*thinBlock); !errors.Is(err, syscall.Errno(28)) {
 		t.Errorf("a write beyond the room: %v", err)
 	}
 	if s := p.status(t); s.Mode != dm.ThinPoolOutOfDataSpace || !s.ErrorIfNoSpace {
 		t.Errorf("full: %v", s)
 	}
-	e.want(t, v, make([]byte, thinBlock), 2*thinBlock)
+	e.holds(t, v.Name, make([]byte, thinBlock), 2*thinBlock)
 	// A volume that goes makes room.
 	e.remove(t, v.Dev)
 	p.send(t, dm.DeleteThin{ID: 1})
@@ -126,11 +126,11 @@ func testThinNoSpace(t *testing.T, e *env) {
 	if !errors.As(err, &de) || de.Code != 95 {
 		t.Errorf("a message to a read-only pool: %v", err)
 	}
-	if err := e.write(t, v, blockOf(5), 0); !errors.Is(err, syscall.Errno(5)) {
+	if err := e.write(t, v.Name, blockOf(5), 0); !errors.Is(err, syscall.Errno(5)) {
 		t.Errorf("a write that needs a block of a read-only pool: %v", err)
 	}
 	e.put(t, v, blockOf(6), 1) // in place
-	e.want(t, v, append(make([]byte, thinBlock), blockOf(6)...), 0)
+	e.holds(t, v.Name, append(make([]byte, thinBlock), blockOf(6)...), 0)
 	p.target.ReadOnly = false
 	if _, err := e.c.Reload(ctx, p.dev.Dev, p.table(2), dm.ReloadOptions{}); err != nil {
 		t.Fatal(err)
@@ -186,12 +186,12 @@ func testThinMetadata(t *testing.T, e *env) {
 		if nr := e.info(t, p.dev.Dev).EventNr; nr != before+1 {
 			t.Errorf("%s: event %d after %d", tt.name, nr, before)
 		}
-		err := e.write(t, v, blockOf(2), thinBlock)
+		err := e.write(t, v.Name, blockOf(2), thinBlock)
 		if !errors.Is(err, syscall.Errno(5)) {
 			t.Errorf("%s: a write that needs a block: %v", tt.name, err)
 		}
 		if tt.mode == dm.ThinPoolReadOnly {
-			e.want(t, v, append(blockOf(1), make([]byte, thinBlock)...), 0)
+			e.holds(t, v.Name, append(blockOf(1), make([]byte, thinBlock)...), 0)
 		}
 		if _, err := e.c.Reload(ctx, p.meta.Dev, e.table(t, "0 %d linear %s 0", thinMetaSize, e.disks[1]), dm.ReloadOptions{}); err != nil {
 			t.Fatal(err)
@@ -220,7 +220,7 @@ func testThinTimeout(t *testing.T, e *env) {
 	v := p.volume(t, "v", 1, 16)
 	e.put(t, v, blockOf(1), 0)
 	before := e.info(t, p.dev.Dev).EventNr
-	if err := e.write(t, v, blockOf(2), thinBlock); !errors.Is(err, syscall.Errno(28)) {
+	if err := e.write(t, v.Name, blockOf(2), thinBlock); !errors.Is(err, syscall.Errno(28)) {
 		t.Errorf("a queued write: %v", err)
 	}
 	if s := p.status(t); s.Mode != dm.ThinPoolOutOfDataSpace || !s.ErrorIfNoSpace {

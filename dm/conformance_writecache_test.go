@@ -19,20 +19,20 @@ func testWritecache(t *testing.T, e *env) {
 	e.wipe(t, e.disks[1], 8)
 	slow := e.create(t, "slow", e.table(t, "0 16384 linear %s 0", e.disks[2]), dm.CreateOptions{})
 	zeros := make([]byte, 64<<10)
-	e.io(t, slow.Name, true, 0, zeros)
+	e.writeAt(t, slow.Name, zeros, 0)
 	table := func(opts string) dm.Table {
 		return e.table(t, "0 16384 writecache s %s %s 4096 %s", slow.Dev, e.disks[1], opts)
 	}
 	w := e.create(t, "w", table("0"), dm.CreateOptions{})
-	s := typed[dm.WritecacheStatus](t, e, w.Dev)
+	s := typedStatus[dm.WritecacheStatus](t, e, w.Dev)
 	if s.Blocks != 8160 || s.Free != s.Blocks || s.Error != 0 {
 		t.Errorf("fresh: %+v", s)
 	}
 	one, two := pattern(8192, 1), pattern(8192, 2)
-	e.io(t, w.Name, true, 0, one)
-	e.io(t, w.Name, false, 0, one)
-	e.io(t, slow.Name, false, 0, zeros[:8192])
-	s = typed[dm.WritecacheStatus](t, e, w.Dev)
+	e.writeAt(t, w.Name, one, 0)
+	e.holds(t, w.Name, one, 0)
+	e.holds(t, slow.Name, zeros[:8192], 0)
+	s = typedStatus[dm.WritecacheStatus](t, e, w.Dev)
 	if s.Free != s.Blocks-2 {
 		t.Errorf("two blocks: %+v", s)
 	}
@@ -40,41 +40,41 @@ func testWritecache(t *testing.T, e *env) {
 		t.Errorf("counters: %+v", s)
 	}
 	e.send(t, w.Dev, dm.WritecacheFlush)
-	e.io(t, slow.Name, false, 0, one)
-	if s := typed[dm.WritecacheStatus](t, e, w.Dev); s.Free != s.Blocks {
+	e.holds(t, slow.Name, one, 0)
+	if s := typedStatus[dm.WritecacheStatus](t, e, w.Dev); s.Free != s.Blocks {
 		t.Errorf("flushed: %+v", s)
 	}
 	if s.Counters {
 		e.send(t, w.Dev, dm.WritecacheClearStats)
-		if s := typed[dm.WritecacheStatus](t, e, w.Dev); s.Writes != 0 || s.WritesAllocate != 0 {
+		if s := typedStatus[dm.WritecacheStatus](t, e, w.Dev); s.Writes != 0 || s.WritesAllocate != 0 {
 			t.Errorf("cleared: %+v", s)
 		}
 	}
 	// What is not flushed outlives the device.
-	e.io(t, w.Name, true, 4096, two)
+	e.writeAt(t, w.Name, two, 4096)
 	e.remove(t, w.Dev)
-	e.io(t, slow.Name, false, 0, one)
+	e.holds(t, slow.Name, one, 0)
 	w = e.create(t, "w", table("2 high_watermark 60"), dm.CreateOptions{})
-	if s := typed[dm.WritecacheStatus](t, e, w.Dev); s.Free != s.Blocks-2 {
+	if s := typedStatus[dm.WritecacheStatus](t, e, w.Dev); s.Free != s.Blocks-2 {
 		t.Errorf("taken up: %+v", s)
 	}
-	e.io(t, w.Name, false, 4096, two)
+	e.holds(t, w.Name, two, 4096)
 	e.send(t, w.Dev, dm.WritecacheFlushOnSuspend)
 	if err := e.c.Suspend(ctx, w.Dev, dm.SuspendOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	e.refused(t, w.Dev, dm.WritecacheFlush, 16, "")
-	e.io(t, slow.Name, false, 4096, two)
+	e.holds(t, slow.Name, two, 4096)
 	if _, err := e.c.Resume(ctx, w.Dev, dm.ResumeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	// The cleaner takes nothing new.
-	e.io(t, w.Name, true, 0, two)
+	e.writeAt(t, w.Name, two, 0)
 	e.send(t, w.Dev, dm.WritecacheCleaner)
 	await(t, e, w.Dev, "clean", func(s dm.WritecacheStatus) bool { return s.Free == s.Blocks })
-	e.io(t, w.Name, true, 16384, one)
-	e.io(t, slow.Name, false, 16384, one)
-	e.io(t, slow.Name, false, 0, two)
+	e.writeAt(t, w.Name, one, 16384)
+	e.holds(t, slow.Name, one, 16384)
+	e.holds(t, slow.Name, two, 0)
 	for _, bad := range []string{"nonsense", "flush now"} {
 		_, err := e.c.Message(ctx, w.Dev, 0, bad)
 		var de *dm.Error
@@ -99,14 +99,14 @@ func testEra(t *testing.T, e *env) {
 	d := e.create(t, "era", tab, dm.CreateOptions{})
 	expect := func(era uint32, snap bool) {
 		t.Helper()
-		s := typed[dm.EraStatus](t, e, d.Dev)
+		s := typedStatus[dm.EraStatus](t, e, d.Dev)
 		if s.Era != era || (s.MetadataSnap != 0) != snap || s.Error || s.MetadataBlockSize != 8 || s.MetadataUsed == 0 || s.MetadataUsed > s.MetadataTotal {
 			t.Errorf("era %d, snapshot %v: %+v", era, snap, s)
 		}
 	}
 	expect(1, false)
 	data := pattern(8192, 3)
-	e.io(t, d.Name, true, 1<<20, data)
+	e.writeAt(t, d.Name, data, 1<<20)
 	expect(1, false)
 	e.send(t, d.Dev, dm.EraCheckpoint)
 	expect(2, false)
@@ -132,7 +132,7 @@ func testEra(t *testing.T, e *env) {
 	e.remove(t, d.Dev)
 	d = e.create(t, "era", tab, dm.CreateOptions{})
 	expect(5, false)
-	e.io(t, d.Name, false, 1<<20, data)
+	e.holds(t, d.Name, data, 1<<20)
 	e.remove(t, d.Dev)
 	_, err = e.c.Create(ctx, e.name("era"), dm.Table{}.Append(16384, dm.Era{Metadata: e.disks[0], Origin: e.disks[2], BlockSize: 64}), dm.CreateOptions{})
 	wantErr(t, err, err, "changing the data block size")
