@@ -113,7 +113,11 @@ func testMultipath(t *testing.T, e *env) {
 		}
 	}
 	_, err := e.c.Send(ctx, mp.Dev, dm.ReinstatePath{Device: "88:88"})
-	wantErr(t, err, fs.ErrNotExist)
+	if e.c.Version().AtLeast(4, 48) {
+		wantErr(t, err, syscall.EINVAL)
+	} else {
+		wantErr(t, err, fs.ErrNotExist)
+	}
 	f.Close()
 	e.remove(t, mp.Dev, e.name("leg0"), e.name("leg1"), e.name("leg2"))
 }

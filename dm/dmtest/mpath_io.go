@@ -218,7 +218,8 @@ func (m *multipath) message(argv []string) (event bool, err error) {
 	}
 	k.mu.Lock()
 	dev, errno := k.lookupDev(argv[1])
-	if errno == 0 {
+	if errno == 0 && !k.version.AtLeast(4, 48) {
+		// 6.12 only compares the number; 6.1 opens the device.
 		_, errno = k.blockDev(dev)
 	}
 	k.mu.Unlock()
