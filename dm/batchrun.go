@@ -169,8 +169,6 @@ func (r *batchRun) create(ctx context.Context, i int, n *batchNode) (Info, error
 	return info, err
 }
 
-func (n *batchNode) batchCreate() CreateOptions { return n.change.create }
-
 func (r *batchRun) reload(ctx context.Context, i int, n *batchNode) (Info, error) {
 	old, err := r.keep(n)
 	if err != nil {
