@@ -13,11 +13,11 @@ import (
 // or written as a whole, is hydrated: it comes from the destination from then
 // on.
 //
-// The metadata are read when a table is loaded, not when it goes live. Suspend
-// a clone before you load its next table, as in [Client.Suspend], [Client.Load]
-// and [Client.Resume]: what is written between a load and the suspend is lost,
-// since the new table takes these regions from the source. Replacing it with
-// another target, once it is hydrated, needs no such care.
+// The metadata are read when a table is loaded, not when it goes live: what is
+// written between a load and the suspend would be lost, since the new table
+// takes these regions from the source. [Client.Reload] therefore suspends a
+// clone before it loads the next one; suspend it yourself before [Client.Load].
+// Replacing it with another target, once it is hydrated, needs no such care.
 //
 // Debian's kernels have the module in 7.2 and not in 6.12.
 type Clone struct {

@@ -12,9 +12,9 @@ import (
 // begins a new era. The eras of blocks are read from a metadata snapshot with
 // era_invalidate and era_dump, of Debian's thin-provisioning-tools.
 //
-// The metadata are read when a table is loaded: load the next era table of a
-// device that is in use only while it is suspended, or writes in between are
-// in no era.
+// The metadata are read when a table is loaded: writes between that and the
+// swap would be in no era. [Client.Reload] therefore suspends a device with era
+// before it loads the next era table; do so yourself before [Client.Load].
 //
 // While the device is suspended, a status call or a message sleeps until it is
 // resumed, and nothing ends that sleep: a call whose context ends answers
