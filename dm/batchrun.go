@@ -175,20 +175,11 @@ func (r *batchRun) reload(ctx context.Context, i int, n *batchNode) (Info, error
 		return n.info, err
 	}
 	opts := n.change.reload
-	if err := r.c.checkDevices(n.table, n.info.Dev); err != nil {
-		return n.info, err
+	info, swapped, err := r.c.reloadDevice(ctx, n.info, n.table, opts)
+	if swapped {
+		r.effective(i, func(ctx context.Context) error { return r.c.putBack(ctx, old, opts) })
 	}
-	u, err := r.c.startUdev(opts.Udev)
-	if err != nil {
-		return n.info, err
-	}
-	defer u.drop()
-	info, err := r.c.swap(ctx, n.info, n.table, opts.ReadOnly, opts.SuspendOptions, u)
-	if err != nil {
-		return info, err
-	}
-	r.effective(i, func(ctx context.Context) error { return r.c.putBack(ctx, old, opts) })
-	return info, detail(u.wait(ctx), "the new table is live")
+	return info, err
 }
 
 func (r *batchRun) remove(ctx context.Context, i int, n *batchNode) error {
@@ -300,15 +291,11 @@ func (c *Client) putBack(ctx context.Context, k kept, opts ReloadOptions) error 
 	if err != nil {
 		return err
 	}
-	u, err := c.startUdev(opts.Udev)
-	if err != nil {
+	opts.ReadOnly = k.info.ReadOnly
+	_, swapped, err := c.reloadDevice(ctx, now, k.live, opts)
+	if !swapped {
 		return err
 	}
-	defer u.drop()
-	if _, err := c.swap(ctx, now, k.live, k.info.ReadOnly, opts.SuspendOptions, u); err != nil {
-		return err
-	}
-	err = u.wait(ctx)
 	if k.info.Suspended {
 		if serr := c.suspend(k.info.Dev, opts.SuspendOptions); err == nil {
 			err = serr

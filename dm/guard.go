@@ -99,6 +99,7 @@ type guard struct {
 	notes []*note // one for each info; nil where there is none to keep
 	stuck []bool  // which could not be resumed
 
+	swapped  bool          // all went well but the wait for udev
 	done     chan struct{} // closed at the end, after which the rest may be read
 	err      error
 	panicked any
@@ -134,6 +135,7 @@ func (g *guard) run(ctx context.Context, refs []Ref, fn func(context.Context) er
 	if err := g.quietly(ctx, u, fn); err != nil {
 		return err
 	}
+	g.swapped = true
 	return detail(u.wait(ctx), "the devices run")
 }
 

@@ -54,25 +54,33 @@ func (c *Client) reload(ctx context.Context, ref Ref, t Table, opts ReloadOption
 	if err != nil {
 		return Info{}, err
 	}
+	info, _, err := c.reloadDevice(ctx, before, t, opts)
+	return info, err
+}
+
+// reloadDevice also reports whether the new table went live: an error may
+// come after.
+func (c *Client) reloadDevice(ctx context.Context, before Info, t Table, opts ReloadOptions) (info Info, swapped bool, err error) {
 	if err := c.checkDevices(t, before.Dev); err != nil {
-		return before, err
+		return before, false, err
 	}
-	if early, err := c.loadsEarly(before, t); err != nil || early {
-		if err == nil {
-			return c.reloadHeld(ctx, before, t, opts)
-		}
-		return before, err
+	early, err := c.loadsEarly(before, t)
+	if err != nil {
+		return before, false, err
+	}
+	if early {
+		return c.reloadHeld(ctx, before, t, opts)
 	}
 	u, err := c.startUdev(opts.Udev)
 	if err != nil {
-		return before, err
+		return before, false, err
 	}
 	defer u.drop()
-	info, err := c.swap(ctx, before, t, opts.ReadOnly, opts.SuspendOptions, u)
+	info, err = c.swap(ctx, before, t, opts.ReadOnly, opts.SuspendOptions, u)
 	if err != nil {
-		return info, err
+		return info, false, err
 	}
-	return info, detail(u.wait(ctx), "the new table is live")
+	return info, true, detail(u.wait(ctx), "the new table is live")
 }
 
 // loadsEarly reports whether a table reads, when it is loaded, metadata that
@@ -95,9 +103,9 @@ func readsEarly(t Table) bool {
 }
 
 // reloadHeld loads the table while the device is suspended.
-func (c *Client) reloadHeld(ctx context.Context, before Info, t Table, opts ReloadOptions) (Info, error) {
+func (c *Client) reloadHeld(ctx context.Context, before Info, t Table, opts ReloadOptions) (info Info, swapped bool, err error) {
 	g := &guard{c: c, opts: GuardOptions{SuspendOptions: opts.SuspendOptions, Udev: opts.Udev}, done: make(chan struct{})}
-	err := g.run(ctx, []Ref{before.Dev}, func(context.Context) error {
+	err = g.run(ctx, []Ref{before.Dev}, func(context.Context) error {
 		_, err := c.load(before.Dev, t, opts.ReadOnly)
 		return err
 	})
@@ -105,7 +113,7 @@ func (c *Client) reloadHeld(ctx context.Context, before Info, t Table, opts Relo
 	if err == nil {
 		err = ierr
 	}
-	return info, err
+	return info, g.swapped, err
 }
 
 // swap loads a table and makes it live, or leaves the device as it was.
