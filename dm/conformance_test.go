@@ -138,7 +138,7 @@ func (e *env) remove(t *testing.T, refs ...dm.Ref) {
 // wantErr checks the type of an error, and that it says something of use.
 func wantErr(t *testing.T, err, want error, contains ...string) {
 	t.Helper()
-	if !errors.Is(err, want) {
+	if err == nil || !errors.Is(err, want) {
 		t.Errorf("error %v, want %v", err, want)
 		return
 	}
