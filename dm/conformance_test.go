@@ -38,8 +38,8 @@ type rwDevice interface {
 	Close() error
 }
 
-func runConformance(t *testing.T, d *driver) {
-	for _, tt := range conformance {
+func runConformance(t *testing.T, d *driver, cases []conformanceCase) {
+	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
 			e := &env{driver: d, c: d.open(t), prefix: fmt.Sprintf("cf%d-", serial.Add(1))}
 			defer e.cleanUp(t)

@@ -69,15 +69,15 @@ func doubleDriver(opts ...dmtest.Option) *driver {
 	return d
 }
 
-func TestDoubleConformance(t *testing.T) { runConformance(t, doubleDriver()) }
+func TestDoubleConformance(t *testing.T) { runConformance(t, doubleDriver(), allCases()) }
 
 // The interfaces of Linux 5.10 and 6.12: an older list, newer targets.
 func TestDoubleConformance510(t *testing.T) {
-	runConformance(t, doubleDriver(dmtest.WithVersion(4, 43, 0)))
+	runConformance(t, doubleDriver(dmtest.WithVersion(4, 43, 0)), allCases())
 }
 
 func TestDoubleConformance612(t *testing.T) {
-	runConformance(t, doubleDriver(dmtest.WithVersion(4, 48, 0)))
+	runConformance(t, doubleDriver(dmtest.WithVersion(4, 48, 0)), allCases())
 }
 
 // A table that wants a disk that somebody has claimed is busy; the name of

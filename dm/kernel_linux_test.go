@@ -4,6 +4,7 @@ package dm_test
 
 import (
 	"context"
+	"flag"
 	"testing"
 
 	"github.com/linuxblock/linuxblock/dm"
@@ -64,10 +65,18 @@ func openNode(t *testing.T, name dm.Name, o blockdev.Options) *blockdev.Device {
 	return f
 }
 
-func TestKernelConformance(t *testing.T) { runConformance(t, kernelDriver(t)) }
+func TestKernelConformance(t *testing.T) { runConformance(t, kernelDriver(t), allCases()) }
+
+// With udevd each change waits for its rules, which takes minutes without KVM.
+// What a target does has nothing to do with udev.
+var long = flag.Bool("long", false, "run the cases of the targets under udevd too")
 
 func TestKernelConformanceUnderUdev(t *testing.T) {
 	d := kernelDriver(t)
 	vmtest.StartUdevd(t)
-	runConformance(t, d)
+	cases := coreCases
+	if *long {
+		cases = allCases()
+	}
+	runConformance(t, d, cases)
 }
