@@ -236,21 +236,6 @@ func testProbePaths(t *testing.T, e *env) {
 	e.remove(t, mp.Dev, e.name("leg0"), e.name("leg1"))
 }
 
-// The interface of Linux 6.16, as far as it concerns these targets.
-func TestDoubleMultipath616(t *testing.T) {
-	d := doubleDriver(dmtest.WithVersion(4, 50, 0))
-	for _, tt := range conformance {
-		switch tt.name {
-		case "Multipath", "MultipathQueues", "ProbePaths", "Mirror", "MultiTables", "RecordedMulti":
-			t.Run(tt.name, func(t *testing.T) {
-				e := &env{driver: d, c: d.open(t), prefix: "m616-" + tt.name}
-				defer e.cleanUp(t)
-				tt.run(t, e)
-			})
-		}
-	}
-}
-
 // A transport that knows no nodes can't probe.
 func TestProbePathsWithoutNodes(t *testing.T) {
 	ctx := context.Background()

@@ -80,6 +80,11 @@ func TestDoubleConformance612(t *testing.T) {
 	runConformance(t, doubleDriver(dmtest.WithVersion(4, 48, 0)), allCases())
 }
 
+// The interface of Linux 6.16 and later.
+func TestDoubleConformance616(t *testing.T) {
+	runConformance(t, doubleDriver(dmtest.WithVersion(4, 50, 0)), allCases())
+}
+
 // A table that wants a disk that somebody has claimed is busy; the name of
 // the device is not taken.
 func TestClaimedDisk(t *testing.T) {
