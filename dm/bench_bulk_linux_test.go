@@ -46,9 +46,9 @@ func BenchmarkKernelBulk(b *testing.B) {
 			down.Remove(name(i), dm.RemoveOptions{})
 		}
 		compare(b, func() {
-			_, err := c.RunBatch(ctx, up, dm.BatchOptions{Parallel: n})
+			_, err := c.RunBatch(ctx, up, dm.BatchOptions{})
 			must(err)
-			_, err = c.RunBatch(ctx, down, dm.BatchOptions{Parallel: n})
+			_, err = c.RunBatch(ctx, down, dm.BatchOptions{})
 			must(err)
 		}, side{"serial", func() {
 			for i := range n {
