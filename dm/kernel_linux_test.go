@@ -67,14 +67,14 @@ func openNode(t *testing.T, name dm.Name, o blockdev.Options) *blockdev.Device {
 
 func TestKernelConformance(t *testing.T) { runConformance(t, kernelDriver(t), allCases()) }
 
-// With udevd each change waits for its rules, which takes minutes without KVM.
-// What a target does has nothing to do with udev.
-var long = flag.Bool("long", false, "run the cases of the targets under udevd too")
+// With udevd each change waits for its rules: all cases take a quarter of an
+// hour without KVM.
+var long = flag.Bool("long", false, "run all conformance cases under udevd too")
 
 func TestKernelConformanceUnderUdev(t *testing.T) {
 	d := kernelDriver(t)
 	vmtest.StartUdevd(t)
-	cases := coreCases
+	cases := udevCases
 	if *long {
 		cases = allCases()
 	}
