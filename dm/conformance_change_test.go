@@ -229,5 +229,29 @@ func testReloadFailsLate(t *testing.T, e *env) {
 		p.holds(t, vol.Name, pattern(thinBlock, 1), 0)
 		p.put(t, vol, pattern(thinBlock, 2), 1)
 	}
+	// The same in the other ways to make a table live.
+	before := e.liveTable(t, p.dev.Dev)
+	load := func(ctx context.Context) error {
+		return e.c.Load(ctx, p.dev.Dev, p.table(8), dm.LoadOptions{})
+	}
+	for _, swap := range []func() error{
+		func() error {
+			if err := e.c.Suspend(ctx, p.dev.Dev, dm.SuspendOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := load(ctx); err != nil {
+				t.Fatal(err)
+			}
+			_, err := e.c.Resume(ctx, p.dev.Dev, dm.ResumeOptions{})
+			return err
+		},
+		func() error { return e.c.WhileSuspended(ctx, []dm.Ref{p.dev.Dev}, dm.GuardOptions{}, load) },
+	} {
+		wantErr(t, swap(), syscall.EINVAL, "the device runs on its old table again")
+		if i := e.info(t, p.dev.Dev); i.Suspended || i.InactiveTable || e.liveTable(t, p.dev.Dev) != before {
+			t.Errorf("%+v, table %s", i, e.liveTable(t, p.dev.Dev))
+		}
+		p.holds(t, vol.Name, pattern(thinBlock, 2), thinBlock)
+	}
 	e.remove(t, vol.Dev, p.dev.Dev, p.data.Dev, p.meta.Dev)
 }

@@ -134,7 +134,7 @@ func (c *Client) activate(ctx context.Context, made Info, t Table, opts CreateOp
 		return made, err
 	}
 	defer u.drop()
-	info, err := c.resume(made.Name, SuspendOptions{}, opts.ReadOnly, u)
+	info, err := c.resumeOr(made.Name, SuspendOptions{}, opts.ReadOnly, u, fallback{})
 	if err != nil {
 		return made, err
 	}

@@ -214,7 +214,15 @@ func (c *Client) suspend(ref Ref, o SuspendOptions) error {
 // kernel refuses that table it throws it away and leaves the device
 // suspended on the old one: then it is resumed again on that.
 func (c *Client) resume(ref Ref, o SuspendOptions, readOnly bool, u *udevSync) (Info, error) {
-	return c.resumeOr(ref, o, readOnly, u, fallback{})
+	var old fallback
+	if now, err := c.info(ref); err == nil && now.ActiveTable && now.InactiveTable {
+		// What can't be read can't be put back; the resume is tried all the same.
+		if next, err := c.rawTable(now, true); err == nil && failsLate(next) {
+			old.readOnly = now.ReadOnly
+			old.table, _ = c.rawTable(now, false)
+		}
+	}
+	return c.resumeOr(ref, o, readOnly, u, old)
 }
 
 // fallback is the table to go back to when a target refuses to run and the
