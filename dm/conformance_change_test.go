@@ -249,7 +249,7 @@ func testReloadFailsLate(t *testing.T, e *env) {
 	} {
 		wantErr(t, swap(), syscall.EINVAL, "the device runs on its old table again")
 		if i := e.info(t, p.dev.Dev); i.Suspended || i.InactiveTable || e.liveTable(t, p.dev.Dev) != before {
-			t.Errorf("%+v, table %s", i, e.liveTable(t, p.dev.Dev))
+			t.Fatalf("%+v, table %s", i, e.liveTable(t, p.dev.Dev))
 		}
 		p.holds(t, vol.Name, pattern(thinBlock, 2), thinBlock)
 	}

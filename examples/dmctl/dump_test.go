@@ -67,7 +67,7 @@ func TestDumpAll(t *testing.T) {
 		{"message lin 0 @stats_create - 4096", `sector 0 message "@stats_create - 4096"`},
 		{"message lin 0 @stats_list", `"0: 0+8192 4096 - -\n"`},
 		{"suspend lin --noflush --nolockfs", "SUSPEND|EXISTS|PERSISTENT_DEV|SKIP_LOCKFS|NOFLUSH"},
-		{"resume lin", "#2 > DEV_SUSPEND\n"},
+		{"resume lin", "#3 > DEV_SUSPEND\n"},
 		{"rename lin lon", "     \"lon\"\n"},
 		{"setuuid lon U", "flags EXISTS|UUID "},
 		{"wait lon 0", "DEV_WAIT"},
