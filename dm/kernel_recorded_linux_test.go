@@ -90,9 +90,7 @@ func TestKernelRecorded(t *testing.T) {
 	vmtest.Require(t, "dm-mod", "brd", "dm-zero", "dm-delay", "dm-flakey", "dm-snapshot", "dm-mirror", "dm-crypt", "dm-integrity",
 		"dm-verity", "dm-thin-pool", "dm-cache", "dm-cache-smq", "dm-writecache", "dm-era", "dm-log-writes", "dm-switch", "dm-unstripe",
 		"dm-multipath", "dm-round-robin", "dm-service-time", "dm-queue-length", "dm-zoned", "xts", "crc32c", "sha256")
-	if v := vmtest.KernelVersion(); v.Major != 6 || v.Minor != 1 {
-		t.Skipf("%sneeds Linux 6.1, this is %v: the recording is of its answers", vmtest.NotHere, v)
-	}
+	vmtest.OnlyKernel(t, 6, 1, "the recording is of its answers")
 	data, err := os.ReadFile("testdata/targets/targets-6.1.192.json")
 	if err != nil {
 		t.Fatal(err)

@@ -29,5 +29,6 @@
 // # Real kernels differ
 //
 // [RequireKernel] and [RequirePeer] skip a test inside the VM as well, when it
-// runs on an older kernel or alone. The runner lists those as not run.
+// runs on an older kernel or alone, and [NotInVM] a long one that has run under
+// go test. The runner lists those as not run.
 package vmtest

@@ -132,6 +132,25 @@ func Peer() (n int, ok bool) {
 // /etc/hosts has it as peer0 and peer1.
 func PeerAddr(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 0, byte(1 + n)}) }
 
+// OnlyKernel skips the test outside the VM, and on all kernels but major.minor.
+// why says why it is of that one only. The runner lists the test as not run.
+func OnlyKernel(t testing.TB, major, minor int, why string) {
+	t.Helper()
+	need(t)
+	if v := KernelVersion(); v != (Version{major, minor}) {
+		t.Skipf("%sneeds Linux %d.%d, this is %v: %s", NotHere, major, minor, v, why)
+	}
+}
+
+// NotInVM skips a long test inside the VM: one that knows nothing of a kernel,
+// and has run under go test. why names what it runs on instead.
+func NotInVM(t testing.TB, why string) {
+	t.Helper()
+	if InVM() {
+		t.Skip(NotHere + "runs under go test: " + why)
+	}
+}
+
 // RequirePeer skips the test outside the VM, and in a VM that is alone. In
 // both of two VMs it returns this VM's number. The same test runs in each,
 // though not at the same moment: whoever comes first waits for the other.
