@@ -29,9 +29,11 @@ type Client struct {
 	host    host // udev, nodes, kernel log, run file; absent parts do nothing
 	version Version
 	parsers Parsers
-	log     *slog.Logger
-	quiet   *quietLog
-	trace   func(Trace)
+	// statuses are the parsers of WithStatus.
+	statuses StatusParsers
+	log      *slog.Logger
+	quiet    *quietLog
+	trace    func(Trace)
 
 	sizes  answerSizes // buffers that answers needed
 	least  uint32      // first size of every buffer if not 0: tests set libdevmapper's
@@ -49,6 +51,7 @@ type config struct {
 	root      string
 	runDir    string
 	parsers   Parsers
+	statuses  StatusParsers
 	log       *slog.Logger
 	noUdev    bool
 	trace     func(Trace)
@@ -77,6 +80,16 @@ func WithTargets(p Parsers) Option {
 	}
 }
 
+// WithStatus brings parsers for the status of targets that this package does
+// not know, for [Client.Typed]: dmraid does. It may be given more than once.
+func WithStatus(p StatusParsers) Option {
+	return func(c *config) {
+		for name, parse := range p {
+			c.statuses[name] = parse
+		}
+	}
+}
+
 // WithDevDir uses another folder than /dev for the control node and for
 // mapper/NAME: a container that sees the host's /dev elsewhere.
 func WithDevDir(dir string) Option { return func(c *config) { c.dev = dir } }
@@ -98,14 +111,14 @@ const DefaultRunDir = "/run/linuxblock"
 // matches errors.ErrUnsupported where there is no device-mapper, or one
 // older than 4.37 (Linux 4.14), and fs.ErrPermission without CAP_SYS_ADMIN.
 func Open(ctx context.Context, opts ...Option) (*Client, error) {
-	cfg := config{dev: "/dev", root: "/", runDir: DefaultRunDir, parsers: Parsers{}}
+	cfg := config{dev: "/dev", root: "/", runDir: DefaultRunDir, parsers: Parsers{}, statuses: StatusParsers{}}
 	for _, o := range opts {
 		o(&cfg)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fail("open", nil, err)
 	}
-	c := &Client{t: cfg.transport, parsers: cfg.parsers, trace: cfg.trace}
+	c := &Client{t: cfg.transport, parsers: cfg.parsers, statuses: cfg.statuses, trace: cfg.trace}
 	if cfg.log == nil {
 		cfg.log = slog.New(slog.DiscardHandler)
 	}

@@ -114,13 +114,15 @@ func (g *guard) run(ctx context.Context, refs []Ref, fn func(context.Context) er
 		}
 		g.infos = append(g.infos, info)
 	}
-	held, err := memlock.Lock()
-	if err != nil {
-		if err := g.conflict(err); err != nil {
-			return err
+	if c.host.live { // a double's devices carry nothing
+		held, err := memlock.Lock()
+		if err != nil {
+			if err := g.conflict(err); err != nil {
+				return err
+			}
 		}
+		defer held.Unlock()
 	}
-	defer held.Unlock()
 	u, err := c.startUdev(g.opts.Udev)
 	if err != nil {
 		return err
@@ -234,9 +236,6 @@ func (g *guard) endNotes() {
 
 // conflict refuses when memory can't be locked and it matters.
 func (g *guard) conflict(lockErr error) error {
-	if !g.c.host.live {
-		return nil // a double's devices carry nothing
-	}
 	var devs []memlock.Dev
 	for _, i := range g.infos {
 		devs = append(devs, memlock.Dev{Major: i.Dev.Major, Minor: i.Dev.Minor})

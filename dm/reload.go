@@ -36,9 +36,9 @@ type ReloadOptions struct {
 //
 // A device that was suspended before runs afterwards.
 //
-// The targets era and clone read their metadata when a table is loaded, so
-// that what the live table writes until the swap would be forgotten. A device
-// with one of them is therefore suspended before the load, as in
+// The targets era, clone and raid read their metadata when a table is loaded,
+// so that what the live table writes until the swap would be forgotten. A
+// device with one of them is therefore suspended before the load, as in
 // [Client.WhileSuspended].
 func (c *Client) Reload(ctx context.Context, ref Ref, t Table, opts ReloadOptions) (Info, error) {
 	if err := t.validFor(opts.ReadOnly); err != nil {
@@ -98,7 +98,7 @@ func (c *Client) loadsEarly(before Info, t Table) (bool, error) {
 func readsEarly(t Table) bool {
 	return slices.ContainsFunc(t, func(s Segment) bool {
 		name := s.Target.TargetType()
-		return name == "era" || name == "clone"
+		return name == "era" || name == "clone" || name == "raid"
 	})
 }
 

@@ -39,6 +39,21 @@ func (s Status) Typed() (fmt.Stringer, error) {
 	return b.status(s.Text)
 }
 
+// StatusParser makes a value of a target's status text.
+type StatusParser func(text string) (fmt.Stringer, error)
+
+// StatusParsers maps the names of targets to the parsers of their status.
+type StatusParsers map[string]StatusParser
+
+// Typed is [Status.Typed] with the parsers of [WithStatus] before those of
+// this package.
+func (c *Client) Typed(s Status) (fmt.Stringer, error) {
+	if p := c.statuses[s.Type]; p != nil {
+		return p(s.Text)
+	}
+	return s.Typed()
+}
+
 // StatusOptions change Status and Table.
 type StatusOptions struct {
 	Inactive bool // ask about the table that is not live yet

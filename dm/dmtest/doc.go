@@ -23,7 +23,8 @@
 //
 // Tables carry I/O: [Kernel.OpenDevice] reads and writes through the live
 // table down to the disks, waits while a device is suspended and counts as
-// an open, as [Kernel.Hold] does.
+// an open, as [Kernel.Hold] does. [Kernel.OpenBlock] opens disks too, and at
+// any alignment.
 //
 // # Making things go wrong
 //
