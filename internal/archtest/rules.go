@@ -34,6 +34,7 @@ var testHelpers = []string{
 	"internal/vmtest",
 	// The doubles of the kernel, and of other peers.
 	"dm/dmtest",
+	"dmraid/raidtest",
 	"drbd/drbdtest",
 	"lvm/lvmtest",
 	"xen/xenstoretest",
@@ -49,6 +50,7 @@ var importRules = []importRule{
 	{Package: "dm", Imports: shared},
 	{Package: "dm/dmtest", Imports: with(shared, "dm")},
 	{Package: "dmraid", Imports: with(shared, "dm")},
+	{Package: "dmraid/raidtest", Imports: with(shared, "dm", "dm/dmtest", "dmraid")},
 	{Package: "lvm", Imports: with(shared, "dm", "dmraid")},
 	{Package: "lvm/lvmtest", Imports: with(shared, "lvm")},
 	{Package: "drbd", Imports: shared},
@@ -92,6 +94,7 @@ var modules = []module{
 	{Path: "golang.org/x/sys", Why: "system calls, and the numbers of Linux"},
 	{Path: "github.com/mdlayher/netlink", Why: "netlink sockets", Only: []string{"drbd/...", "internal/genl"}},
 	{Path: "github.com/mdlayher/genetlink", Why: "generic netlink, which DRBD speaks", Only: []string{"drbd/...", "internal/genl"}},
+	{Path: "github.com/klauspost/reedsolomon", Why: "raid6's field in SIMD", Only: []string{"dmraid/..."}},
 	{Path: "github.com/google/go-cmp", Why: "readable differences in tests"},
 }
 
