@@ -119,41 +119,10 @@ func (c *dmChapter) closeDevices() {
 	c.io, c.snap = nil, nil
 }
 
-// clean lists and removes what is left: by force, and as often as it helps,
-// because one may stand on another.
 func (c *dmChapter) clean(ctx context.Context) (left []string, err error) {
 	c.closeDevices()
-	if c.client == nil {
-		return nil, nil
+	if c.stopWatch != nil {
+		c.stopWatch()
 	}
-	c.stopWatch()
-	for try := 0; ; try++ {
-		list, err := c.client.List(ctx, dm.ListOptions{NamePrefix: "tour-"})
-		if err != nil {
-			return left, errors.Join(err, c.client.Close())
-		}
-		if len(list) == 0 || try > 5 {
-			break
-		}
-		for _, e := range list {
-			if try == 0 {
-				left = append(left, e.Name.String())
-			}
-			_ = c.client.Remove(ctx, e.Dev, dm.RemoveOptions{Force: true}) // the next round tells
-		}
-	}
-	for _, d := range c.disks {
-		used, err := c.s.inUse(d.path)
-		if err != nil {
-			return left, errors.Join(err, c.client.Close())
-		}
-		if used {
-			left = append(left, d.path+" is still in use")
-		}
-	}
-	found, err := c.client.Recover(ctx, dm.RecoverOptions{DryRun: true})
-	for _, l := range found {
-		left = append(left, l.String())
-	}
-	return left, errors.Join(err, c.client.Close())
+	return c.s.sweep(ctx, c.client, c.disks)
 }

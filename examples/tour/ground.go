@@ -9,6 +9,8 @@ import (
 	"github.com/linuxblock/linuxblock"
 	"github.com/linuxblock/linuxblock/dm"
 	"github.com/linuxblock/linuxblock/dm/dmtest"
+	"github.com/linuxblock/linuxblock/dmraid"
+	"github.com/linuxblock/linuxblock/dmraid/raidtest"
 )
 
 // ground is what the tour stands on: doubles, or the kernel.
@@ -21,6 +23,8 @@ type ground interface {
 	disks(n int) ([]disk, error)
 	// open opens the node of a disk or of a device that was made.
 	open(path string) (blockDevice, error)
+	// devices are what package dmraid does I/O on.
+	devices() dmraid.DeviceOpener
 	// inUse tells whether somebody has a disk for himself.
 	inUse(path string) (bool, error)
 }
@@ -45,7 +49,9 @@ type double struct {
 }
 
 func newDouble() *double {
-	return &double{kernel: dmtest.New(), plain: map[string]*dmtest.Disk{}}
+	d := &double{kernel: dmtest.New(), plain: map[string]*dmtest.Disk{}}
+	d.kernel.AddTarget(raidtest.Target(dmraid.Linux61))
+	return d
 }
 
 func (d *double) kind() string { return "double" }
@@ -55,7 +61,7 @@ func (d *double) about() string {
 }
 
 func (d *double) openDM(ctx context.Context) (*dm.Client, error) {
-	return dm.Open(ctx, dm.WithTransport(d.kernel.Transport()))
+	return dm.Open(ctx, dm.WithTransport(d.kernel.Transport()), dm.WithTargets(dmraid.Parsers()))
 }
 
 func (d *double) disks(n int) ([]disk, error) {
@@ -75,6 +81,8 @@ func (d *double) open(path string) (blockDevice, error) {
 	}
 	return d.kernel.OpenDevice(path)
 }
+
+func (d *double) devices() dmraid.DeviceOpener { return raidtest.Devices{Kernel: d.kernel} }
 
 func (d *double) inUse(path string) (bool, error) { return d.plain[path].Opens() > 0, nil }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/linuxblock/linuxblock"
 	"github.com/linuxblock/linuxblock/dm"
+	"github.com/linuxblock/linuxblock/dmraid"
 )
 
 // kernel is the running Linux kernel with the RAM disks of the virtual
@@ -34,7 +35,9 @@ func (k *kernel) about() string {
 	return "It runs on Linux " + k.release + ", in a virtual machine."
 }
 
-func (k *kernel) openDM(ctx context.Context) (*dm.Client, error) { return dm.Open(ctx) }
+func (k *kernel) openDM(ctx context.Context) (*dm.Client, error) {
+	return dm.Open(ctx, dm.WithTargets(dmraid.Parsers()))
+}
 
 func (k *kernel) disks(n int) ([]disk, error) {
 	var list []disk
@@ -77,6 +80,8 @@ func blankRAMDisk(path string) (disk, error) {
 func (k *kernel) open(path string) (blockDevice, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_SYNC|unix.O_DIRECT, 0)
 }
+
+func (k *kernel) devices() dmraid.DeviceOpener { return dmraid.HostDevices{} }
 
 func (k *kernel) inUse(path string) (bool, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|os.O_EXCL, 0)

@@ -55,5 +55,5 @@ func start(ctx context.Context, vm, kernel bool) int {
 
 // chapters are told in this order.
 func chapters() []chapter {
-	return []chapter{&dmChapter{}}
+	return []chapter{&dmChapter{}, &raidChapter{}}
 }

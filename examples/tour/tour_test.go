@@ -32,7 +32,7 @@ func checkOutput(t *testing.T, text, kind string) {
 	}
 	_, steps, _ = strings.Cut(steps, "\n\n")
 	for l := range strings.Lines(steps) {
-		if strings.HasPrefix(l, "device-mapper: ") || l == "\n" {
+		if strings.HasPrefix(l, "device-mapper: ") || strings.HasPrefix(l, "dm-raid: ") || l == "\n" {
 			continue
 		}
 		if first, _, _ := strings.Cut(l, " "); first != "image" && first != kind {
@@ -133,7 +133,7 @@ func TestBroken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.b.double = newDouble()
 			var out bytes.Buffer
-			if code := tour(t.Context(), &out, &c.b, chapters()); code != 1 {
+			if code := tour(t.Context(), &out, &c.b, []chapter{&dmChapter{}}); code != 1 {
 				t.Errorf("status %d", code)
 			}
 			if text := out.String(); !strings.Contains(text, "NOT AS EXPECTED: ") || !strings.Contains(text, c.want) || !strings.Contains(text, "not as expected.") {

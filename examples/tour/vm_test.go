@@ -14,7 +14,7 @@ import (
 // TestTourKernel is the tour on the real kernel; its disks are /dev/ram0 to
 // /dev/ram3.
 func TestTourKernel(t *testing.T) {
-	vmtest.Require(t, "dm-snapshot")
+	vmtest.Require(t, "dm-snapshot", "dm-raid", "raid456")
 	vmtest.RAMDisks(t, 4)
 	var out bytes.Buffer
 	// On stdout too, as it comes: this is what -vm shows.
