@@ -166,6 +166,10 @@ func (d *differential) try(t *testing.T, length dmraid.Sectors, params string) {
 		d.skipped++ // the kernel would die of it
 		return
 	}
+	if predicted == nil && strings.Contains(strings.ToLower(params), "journal_dev") {
+		d.skipped++ // Linux 6.1 warns of itself when such an array goes (r5l_quiesce)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	d.fresh(t)
